@@ -1,0 +1,94 @@
+"""Fails when a sweep of a built ISA module is not vectorised at the ISA's full width.
+
+    python build_tools/check_sweeps.py [folder of the built package]
+
+Three things of every sweep (loss × dtype × mode), read off the machine code with objdump (x86-64):
+
+1. its inner loop stores whole registers of the ISA's full width, of the sweep's own dtype;
+2. a float32 sweep converts nothing between float and double (a bare literal is enough to compute in double);
+3. it calls nothing (a libm function, or a formula that was not inlined).
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import isa
+
+MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
+SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join(MODES) + ")$")
+CONVERSION = re.compile(r"cvt(ss2sd|sd2ss|ps2pd|pd2ps)")
+
+
+def functions(library: Path) -> dict[str, list[tuple[int, str]]]:
+    """Symbol -> its instructions, each an address and a text."""
+    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(library)], capture_output=True, text=True,
+                             check=True).stdout
+    found: dict[str, list[tuple[int, str]]] = {}
+    current: list[tuple[int, str]] = []
+    for line in listing.splitlines():
+        if header := re.match(r"[0-9a-f]+ <(.+)>:$", line):
+            current = found.setdefault(header[1], [])
+        elif instruction := re.match(r"\s*([0-9a-f]+):\s+(.*)", line):
+            current.append((int(instruction[1], 16), instruction[2]))
+    return found
+
+
+def loops(code: list[tuple[int, str]]) -> list[list[str]]:
+    """The bodies of innermost loops: what lies between the target of a backward jump and the jump."""
+    spans = []
+    for address, text in code:
+        jump = re.match(r"j\w+\s+([0-9a-f]+)", text)
+        if jump and code[0][0] <= (target := int(jump[1], 16)) <= address:
+            spans.append((target, address))
+    inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
+    return [[text for address, text in code if low <= address <= high] for low, high in inner]
+
+
+def faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:
+    found = []
+    store = re.compile(rf"v?mov[au]p[sd]\s+%{register}\d+,[^%]*\(")
+    width = "ps" if single else "pd"
+    arithmetic = re.compile(rf"v?(add|sub|mul|max|min|and|or|cmp\w*|blendm|f\w*?add\d*|movap|movup|xor)\w*{width}\s.*%{register}")
+    if not any(any(store.match(t) for t in body) and any(arithmetic.match(t) for t in body) for body in loops(code)):
+        found.append(f"no loop that stores whole {register} registers")
+    # (Parameters are doubles, converted once before the loop.)
+    if single and (bad := next((t for body in loops(code) for t in body if CONVERSION.search(t)), None)):
+        found.append(f"converts between float and double: {bad}")
+    if bad := next((t for _, t in code if re.match(r"call", t)), None):
+        found.append(f"calls: {bad}")
+    return found
+
+
+def main() -> int:
+    package = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__import__("fastloss").__file__).parent
+    if not isa.IS_X86_64:
+        print("nothing to check: the registers of this machine are not in the table")
+        return 0
+    total = bad = 0
+    for name, register in isa.REGISTERS.items():
+        library = next(iter((package / "kernels").glob(isa.module_name(name) + ".*.so")), None)
+        if library is None:
+            print(f"{name}: no module in {package / 'kernels'}")
+            return 1
+        sweeps = {m.groups(): code for symbol, code in functions(library).items() if (m := SYMBOL.match(symbol))}
+        losses = {loss for loss, _, _ in sweeps}
+        missing = [(loss, dtype, mode) for loss in losses for dtype in "01" for mode in MODES
+                   if (loss, dtype, mode) not in sweeps]
+        for key in missing:
+            print(f"{name}: loss {key[0]}, {'f32' if key[1] == '0' else 'f64'}, {key[2]}: no such function")
+        for (loss, dtype, mode), code in sorted(sweeps.items()):
+            for fault in faults(code, register, dtype == "0"):
+                print(f"{name}: loss {loss} of the fused type, {'f32' if dtype == '0' else 'f64'}, {mode}: {fault}")
+                bad += 1
+        bad += len(missing) + (not sweeps)
+        total += len(sweeps)
+        print(f"{name}: {len(sweeps)} sweeps of {len(losses)} losses looked at")
+    print(f"{total} sweeps, {bad} faults")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

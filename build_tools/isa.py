@@ -1,0 +1,55 @@
+"""The one table of instruction sets and compiler flags."""
+
+import platform
+import sys
+
+MACHINE = platform.machine().lower()
+IS_X86_64 = MACHINE in ("x86_64", "amd64")
+
+# No -ffast-math, no -fassociative-math: NaN, inf and the order of sums are part of the contract.
+# -fno-math-errno, -fno-trapping-math: needed to vectorise divisions and selects; nobody reads errno or FP traps here.
+# -ffp-contract=off: fused multiply-adds are written out (mad), so that all modes and positions agree bit for bit.
+UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-g0"]
+
+# The inliner gives up on big formulas, and a call in a sweep costs 10 times the formula.
+ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
+
+# Sweeps have up to three inputs and three outputs: more pairs to check for overlap than compilers do by default.
+GCC_FLAGS = ["--param", "vect-max-version-for-alias-checks=64"]
+CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=64"]
+
+# name -> flags, best last. The name is what FASTLOSS_ISA takes.
+X86_64 = {
+    "x86-64-v2": ["-march=x86-64-v2"],
+    "x86-64-v3": ["-march=x86-64-v3"],
+    "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+}
+BASELINE = {"baseline": []}
+
+# The widest registers of each ISA, for the check that sweeps are vectorised.
+REGISTERS = {"x86-64-v2": "xmm", "x86-64-v3": "ymm", "x86-64-v4": "zmm"}
+
+
+def variants(compiler_type: str) -> dict[str, list[str]]:
+    """The ISAs to build on this machine with this kind of compiler ("unix", "msvc", ...)."""
+    return X86_64 if IS_X86_64 and compiler_type != "msvc" else BASELINE
+
+
+def module_name(isa: str) -> str:
+    """The extension module of an ISA: "x86-64-v3" -> "_sweeps_v3"."""
+    return "_sweeps_" + isa.rsplit("-", 1)[-1]
+
+
+def sweep_flags(compiler_type: str, is_clang: bool) -> list[str]:
+    if compiler_type == "msvc":
+        return ["/O2", "/fp:precise"]
+    return UNIX_FLAGS + (CLANG_FLAGS if is_clang else GCC_FLAGS)
+
+
+def openmp_flags(compiler_type: str) -> tuple[list[str], list[str]]:
+    """Compile and link flags to try for OpenMP; without it the build is serial."""
+    if compiler_type == "msvc":
+        return ["/openmp"], []
+    if sys.platform == "darwin":
+        return ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
+    return ["-fopenmp"], ["-fopenmp"]

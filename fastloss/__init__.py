@@ -1,0 +1,20 @@
+"""Machine-learning losses with their gradients and Hessians, fused in one pass over NumPy arrays.
+
+>>> import fastloss as fl
+>>> loss = fl.BinaryFocal(gamma=2.0, alpha=0.25)
+>>> value, gradient = loss.loss_gradient([0, 1, 1], [0.3, -1.2, 2.0])
+"""
+
+from ._config import show_config
+from ._version import __version__
+from .binary import BinaryCrossEntropy, BinaryFocal, Hinge, Sharp
+from .class_weight import DynamicClassWeight, class_weights
+from .kernels._driver import get_num_threads, set_num_threads
+from .loss import Loss, available, get
+from .regression import AbsoluteError, Huber, Quantile, SquaredError
+
+__all__ = [
+    "AbsoluteError", "BinaryCrossEntropy", "BinaryFocal", "DynamicClassWeight", "Hinge", "Huber", "Loss", "Quantile",
+    "Sharp", "SquaredError", "__version__", "available", "class_weights", "get", "get_num_threads", "set_num_threads",
+    "show_config",
+]

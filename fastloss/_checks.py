@@ -1,0 +1,185 @@
+"""Slow paths and error messages: conversions that are seldom needed, and what is said when an argument is wrong.
+
+Each message names the argument, the lowest bad index, the value there, and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ._typing import ClassWeight
+
+FORMATS = "bool, an integer, float16, float32 or float64"
+
+
+def shape(array: np.ndarray) -> str:
+    return "(" + ", ".join(map(str, array.shape)) + ("," if array.ndim == 1 else "") + ")"
+
+
+def thread_count(n: Any, name: str) -> int:
+    if isinstance(n, bool) or not isinstance(n, numbers.Integral):
+        raise TypeError(f"{name} must be an integer or None, got {n!r}")
+    if n < 1:
+        raise ValueError(f"{name} must be at least 1, got {n}")
+    return min(int(n), 2**31 - 1)
+
+
+# ---- parameters of losses --------------------------------------------------------------------------------------------
+
+def number(name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf,
+           at_most: float = math.inf) -> float:
+    """A finite float within its limits."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    value = float(value)
+    if not (math.isfinite(value) and above < value < below and at_least <= value <= at_most):
+        limits = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
+        limits += [f"< {below:g}"] * (below < math.inf) + [f"<= {at_most:g}"] * (at_most < math.inf)
+        raise ValueError(f"{name} must be {' and '.join(['finite', *limits])}, got {value!r}")
+    return value
+
+
+def number_or_row(name: str, value: Any, **limits: float) -> float | np.ndarray:
+    """A number, or an array (k,) of them, one a column."""
+    if isinstance(value, numbers.Real):
+        return number(name, value, **limits)
+    row = as_array(value, name)
+    if row.ndim != 1:
+        raise ValueError(f"{name} must be a number or have shape (k,), got {shape(row)}")
+    row = np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], dtype=np.float64)
+    row.flags.writeable = False
+    return row
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+
+def class_weight(value: ClassWeight) -> Any:
+    """None, "balanced", an object with changing `weights`, or an array of pairs (negative, positive)."""
+    if value is None or (isinstance(value, str) and value == "balanced") or hasattr(value, "weights"):
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"class_weight must be None, 'balanced', a dict, an array or a DynamicClassWeight, "
+                         f"got {value!r}")
+    return binary_pair(value, "class_weight")
+
+
+def binary_pair(value: Any, name: str) -> np.ndarray:
+    """Weights of (negatives, positives) from a dict {0 or -1: weight, 1: weight}, or an array (2,) or (k, 2)."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if key not in (-1, 0, 1):
+                raise ValueError(f"{name} has the unknown class {key!r}: binary classes are 0 and 1, or -1 and 1")
+        if -1 in value and 0 in value:
+            raise ValueError(f"{name} names the negative class twice, as -1 and as 0")
+        value = [value.get(0, value.get(-1, 1.0)), value.get(1, 1.0)]
+    try:
+        pair = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must hold numbers, got {value!r}") from None
+    if pair.shape != (2,) and not (pair.ndim == 2 and pair.shape[1] == 2):
+        raise ValueError(f"{name} must have shape (2,), or (k, 2) with a row for each column, got {shape(pair)}")
+    if not (np.isfinite(pair) & (pair >= 0)).all():
+        index = tuple(int(i[0]) for i in np.nonzero(~(np.isfinite(pair) & (pair >= 0))))
+        raise ValueError(f"{name}[{', '.join(map(str, index))}] is {pair[index]}: weights must be finite and >= 0")
+    pair = np.ascontiguousarray(pair)
+    pair.flags.writeable = False
+    return pair
+
+
+# ---- arrays ----------------------------------------------------------------------------------------------------------
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """A plain array of a dtype that the kernels read, in native byte order."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: fill it, or give masked samples a sample_weight of 0")
+    if hasattr(value, "tocsr") and hasattr(value, "toarray"):
+        raise TypeError(f"{name} is sparse: give a dense array (.toarray())")
+    array = np.asarray(value)
+    if array.dtype == object and hasattr(value, "isna"):  # pandas' nullable dtypes
+        missing = np.asarray(value.isna())
+        if missing.any():
+            index = ", ".join(str(int(i[0])) for i in np.nonzero(missing))
+            raise TypeError(f"{name} has a missing value (NA) at index {index}: fill it, or drop the sample")
+        kinds = [dtype.kind for dtype in np.atleast_1d(getattr(value, "dtypes", value.dtype))
+                 if hasattr(dtype, "kind")]
+        if kinds and set(kinds) <= set("biuf"):
+            array = np.asarray(value, dtype=np.float64)
+    if array.size == 0 and not isinstance(value, np.ndarray) and array.dtype == np.float64:
+        pass  # an empty list
+    if array.dtype.kind == "O" and any(v is None for v in array.ravel()[:1]):
+        raise TypeError(f"{name} holds None: it must hold numbers")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {array.dtype}: it must be {FORMATS}")
+    if array.dtype.itemsize > 8:  # long double
+        if name == "y_pred":
+            raise TypeError(f"{name} has dtype {array.dtype}: it must be {FORMATS}")
+        array = array.astype(np.float64)
+    if not array.dtype.isnative or not array.flags.aligned:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array.view(np.ndarray)
+
+
+def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
+    """Says what is wrong with a caller's output array, if anything is."""
+    if not isinstance(out, np.ndarray) or type(out) is not np.ndarray:
+        raise TypeError(f"{name} must be a numpy.ndarray, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}: with y_pred of dtype {y_pred.dtype} it must be "
+                        f"{np.dtype(dtype)}")
+    if out.shape != y_pred.shape:
+        raise ValueError(f"{name} has shape {shape(out)}: it must be y_pred's, {shape(y_pred)}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    if not out.flags.aligned:
+        raise ValueError(f"{name} is not aligned in memory")
+    steps = [abs(s) for n, s in zip(out.shape, out.strides, strict=True) if n > 1]
+    spans = [abs(s) * n for n, s in zip(out.shape, out.strides, strict=True) if n > 1]
+    if steps and (min(steps) < out.itemsize or (len(steps) == 2 and max(steps) < spans[steps.index(min(steps))])):
+        raise ValueError(f"{name} overlaps itself in memory (strides {out.strides})")
+    if len(steps) == 2:
+        wanted = [abs(s) for s in y_pred.strides]
+        if (steps[0] < steps[1]) != (wanted[0] < wanted[1]):
+            raise ValueError(f"{name} has another memory order than y_pred (strides {out.strides} and "
+                             f"{y_pred.strides}): rows must be contiguous in both, or columns in both")
+
+
+# ---- faults that the kernels flag ------------------------------------------------------------------------------------
+
+def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, dtype: type) -> None:
+    """Finds the lowest bad index after a kernel has flagged a fault, and raises the error that names it."""
+    if target != "real":
+        y = y_true.astype(dtype)
+        allowed = "in [0, 1]" if target == "soft binary" else "0 or 1"
+        good = (y == -1) | (((y >= 0) & (y <= 1)) if target == "soft binary" else ((y == 0) | (y == 1)))
+        if not good.all():
+            _raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed} (or -1 and 1)", y_true, ~good)
+        negative, unit = y == -1, (y >= 0) & (y < 1)
+        first_negative, first_unit = (_first(mask) for mask in (negative, unit))
+        later = unit if first_unit > first_negative else negative
+        _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
+                  + ": labels must be 0 and 1, or -1 and 1", y_true, later)
+    if sample_weight is not None:
+        with np.errstate(over="ignore"):
+            rounded = sample_weight.astype(dtype)
+        _raise_at(f"sample_weight[{{}}] is {{}}: weights must be finite (in {np.dtype(dtype)})", sample_weight,
+                  ~np.isfinite(rounded))
+    raise AssertionError("a kernel flagged a fault that is not there")
+
+
+def _first(mask: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+
+
+def _raise_at(message: str, array: np.ndarray, bad: np.ndarray) -> None:
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(message.format(", ".join(map(str, index)), array[index]))

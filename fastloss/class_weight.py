@@ -1,0 +1,140 @@
+"""Class weights that are computed from data, once or batch by batch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._checks import as_array, choice, number
+
+
+def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] = "balanced", *,
+                  n_classes: int | None = None, beta: float = 0.999) -> NDArray[np.float64]:
+    """Weights of the classes of ``y``, to hand to a loss as its ``class_weight``.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Class labels: 0 .. C - 1, or -1 and 1.
+    method : {"balanced", "effective_number"}, default "balanced"
+        n / (C·n_c), or (1 - beta)/(1 - beta^n_c) normalised to a sum of C.
+    n_classes : int, optional
+        C; by default the largest label + 1, at least 2.
+    beta : float in [0, 1), default 0.999
+        For the effective number: how much a further sample of a class adds.
+
+    Returns
+    -------
+    array of shape (C,)
+        A class without samples weighs 1.
+
+    References
+    ----------
+    Y. Cui, M. Jia, T.-Y. Lin, Y. Song and S. Belongie, *Class-balanced loss based on effective number of samples*, 2019.
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> fl.class_weights([0, 0, 0, 1])
+    array([0.66666667, 2.        ])
+    """
+    choice("method", method, ("balanced", "effective_number"))
+    beta = number("beta", beta, at_least=0, below=1)
+    counts = _counts(y, n_classes).astype(np.float64)
+    seen = counts > 0
+    weights = np.ones(len(counts))
+    if method == "balanced":
+        weights[seen] = counts.sum() / (len(counts) * counts[seen])
+        return weights
+    # 1 - beta^n, without cancellation for beta near 1
+    weights[seen] = 1.0 / -np.expm1(counts[seen] * np.log(beta)) if beta > 0 else 1.0
+    weights[seen] *= seen.sum() / weights[seen].sum()
+    return weights
+
+
+def _counts(y: ArrayLike, n_classes: int | None) -> NDArray[np.int64]:
+    labels = as_array(y, "y")
+    if labels.ndim != 1:
+        raise ValueError(f"y must have shape (n,), got {labels.shape}")
+    bad = ~(labels == np.floor(labels)) | (labels < -1)
+    if bad.any():
+        raise ValueError(f"y[{int(bad.argmax())}] is {labels[bad.argmax()]}: labels must be whole numbers from 0 "
+                         f"(or -1 and 1)")
+    if (labels == -1).any():
+        bad = np.abs(labels) != 1
+        if bad.any():
+            raise ValueError(f"y[{int(bad.argmax())}] is {labels[bad.argmax()]}, beside labels of -1: labels must be "
+                             f"-1 and 1, or whole numbers from 0")
+        labels = labels > 0
+    counts = np.bincount(labels.astype(np.int64), minlength=max(2, n_classes or 2))
+    if n_classes is not None and len(counts) > max(2, n_classes):
+        index = int((labels >= n_classes).argmax())
+        raise ValueError(f"y[{index}] is {labels[index]}: with n_classes={n_classes} labels must be below it")
+    return counts
+
+
+class DynamicClassWeight:
+    """Class weights that follow the data, batch by batch; any loss takes one as its ``class_weight``.
+
+    Class frequencies f start at 1/C, and each `update` moves them: f ← momentum·f + (1 - momentum)·n_c/n. The weights
+    are 1/(C·f), as of the last update. Unlike losses, this object changes: losses that share it share its state.
+
+    Parameters
+    ----------
+    n_classes : int >= 2
+        C.
+    momentum : float in [0, 1), default 0.99
+        How slowly the frequencies move.
+
+    Attributes
+    ----------
+    frequencies, weights : arrays of shape (C,)
+
+    Examples
+    --------
+    >>> import fastloss as fl
+    >>> weight = fl.DynamicClassWeight(2, momentum=0.5)
+    >>> loss = fl.BinaryCrossEntropy(class_weight=weight)
+    >>> weight.update([0, 0, 0, 1]).weights
+    array([0.8       , 1.33333333])
+    """
+
+    def __init__(self, n_classes: int, momentum: float = 0.99) -> None:
+        if isinstance(n_classes, bool) or int(n_classes) != n_classes or n_classes < 2:
+            raise ValueError(f"n_classes must be a whole number of at least 2, got {n_classes!r}")
+        self.n_classes = int(n_classes)
+        self.momentum = number("momentum", momentum, at_least=0, below=1)
+        self.frequencies = np.full(self.n_classes, 1.0 / self.n_classes)
+
+    def update(self, y: ArrayLike) -> DynamicClassWeight:
+        """Moves the frequencies towards those of a batch.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels; an empty batch changes nothing.
+
+        Returns
+        -------
+        self
+        """
+        counts = _counts(y, self.n_classes)
+        if counts.sum():
+            self.frequencies = self.momentum * self.frequencies + (1 - self.momentum) * counts / counts.sum()
+        return self
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """1/(C·f); a frequency that has died out keeps the weight of the smallest positive number."""
+        return 1.0 / (self.n_classes * np.maximum(self.frequencies, np.finfo(np.float64).tiny))
+
+    def __repr__(self) -> str:
+        return f"DynamicClassWeight(n_classes={self.n_classes}, momentum={self.momentum})"
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, DynamicClassWeight) and self.momentum == other.momentum and np.array_equal(
+            self.frequencies, other.frequencies)
+
+    __hash__ = object.__hash__

@@ -1,0 +1,43 @@
+"""The compiled kernels: the ISA is chosen here, when the package is imported.
+
+``FASTLOSS_ISA`` forces one: ``x86-64-v2``, ``x86-64-v3`` or ``x86-64-v4`` (``baseline`` on other machines).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from . import _driver
+from ._driver import Evaluator as Evaluator
+
+_LEVEL = _driver.x86_64_level()
+# Best first: those this CPU runs.
+SUPPORTED = [f"x86-64-v{level}" for level in (4, 3, 2) if level <= _LEVEL] + ["baseline"]
+
+
+def _choose() -> tuple[str, object]:
+    forced = os.environ.get("FASTLOSS_ISA")
+    if forced and forced not in SUPPORTED:
+        raise ImportError(f"FASTLOSS_ISA is {forced!r}; this CPU runs {', '.join(SUPPORTED)}")
+    for isa in [forced] if forced else SUPPORTED:
+        name = f"{__name__}._sweeps_{isa.rsplit('-', 1)[-1]}"
+        try:
+            return isa, importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    raise ImportError(f"fastloss was built without a module for {forced or ' or '.join(SUPPORTED)}")
+
+
+ISA, sweeps = _choose()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_driver.after_fork_in_child)
+
+
+def bind(name: str, parameters: dict[str, float], *, target: str, cost: float, varying_name: str = "",
+         varying: object = 0.0, class_weight: object = None) -> _driver.Evaluator:
+    """The Evaluator of the formula called `name` in the .pxd of its family."""
+    capsule = sweeps.bind.__signatures__[name](parameters or {"_": 0.0})
+    return _driver.Evaluator(capsule, target, cost, varying_name, varying, class_weight)

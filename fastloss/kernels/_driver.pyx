@@ -1,0 +1,529 @@
+# The front door of the kernels: takes whatever arrays a call brings, checks them, describes them as one Job, and runs
+# it over chunks, in parallel. It reads arrays through NumPy's C interface: a typed memoryview costs 0.1 µs each and
+# fixes one dtype and one number of dimensions, and a call takes up to six arrays of twelve dtypes.
+
+cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython.parallel cimport prange
+from libc.math cimport frexp, isfinite, isinf, ldexp
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cimport numpy as cnp
+
+from .types cimport (
+    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
+    INT8, LOSS, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT, DType, Job, Kernel, Partial, Stream,
+    Target, run_chunk,
+)
+
+import numpy as np
+
+from .. import _checks
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define FASTLOSS_OPENMP _OPENMP
+    static int fastloss_openmp_max_threads(void) { return omp_get_max_threads(); }
+    #else
+    #define FASTLOSS_OPENMP 0
+    static int fastloss_openmp_max_threads(void) { return 1; }
+    #endif
+    #if defined(__clang__)
+    #define FASTLOSS_COMPILER "Clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FASTLOSS_COMPILER "GCC " __VERSION__
+    #elif defined(_MSC_VER)
+    #define FASTLOSS_COMPILER "MSVC"
+    #else
+    #define FASTLOSS_COMPILER "unknown"
+    #endif
+    """
+    const int FASTLOSS_OPENMP
+    const char* FASTLOSS_COMPILER
+    int fastloss_openmp_max_threads() nogil
+
+cdef extern from "bits.h":
+    int fastloss_x86_64_level()
+
+from .threads import available_cpus
+
+COMPILER = FASTLOSS_COMPILER.decode()
+OPENMP = FASTLOSS_OPENMP
+
+
+def x86_64_level():
+    """2, 3 or 4: the highest x86-64 level of this CPU; 0 on other machines."""
+    return fastloss_x86_64_level()
+
+
+# Below this much work (ns) a second thread costs more than it saves: a two-thread region takes 1.5 µs.
+cdef double THREAD_WORK = 5000.0
+
+cdef int cpus = available_cpus()
+cdef int chosen_threads = 0  # by set_num_threads; 0: none
+cdef bint used_threads = False
+cdef bint forked = False
+
+
+def set_num_threads(n):
+    """Sets how many threads a call may use when it is not told ``n_threads``.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1. None goes back to the default: the CPUs this process may use.
+    """
+    global chosen_threads
+    chosen_threads = 0 if n is None else _checks.thread_count(n, "n")
+
+
+def get_num_threads():
+    """How many threads a call may use when it is not told ``n_threads``.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set; else the CPUs this process may use (affinity, cgroup quota, ``OMP_NUM_THREADS``,
+        ``threadpoolctl``).
+    """
+    if chosen_threads:
+        return chosen_threads
+    return min(cpus, fastloss_openmp_max_threads())
+
+
+def after_fork_in_child():
+    """A parallel region hangs in a child forked after one ran in the parent (libgomp's threads are not there)."""
+    global forked
+    forked = used_threads
+
+
+cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1:
+    cdef int threads
+    if n_threads is None:
+        threads = 1 if work < 2 * THREAD_WORK else get_num_threads()
+    else:
+        threads = _checks.thread_count(n_threads, "n_threads")
+    return 1 if forked else <int>min(threads, max(chunks, 1))
+
+
+# ---- arrays ----------------------------------------------------------------------------------------------------------
+
+cdef inline cnp.ndarray as_array(object value, str name):
+    # NPY_ARRAY_ALIGNED and native byte order; everything else takes the slow way round
+    if type(value) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(value) and code_of(<cnp.ndarray>value) >= 0:
+        return <cnp.ndarray>value
+    return <cnp.ndarray?>_checks.as_array(value, name)
+
+
+cdef inline int code_of(cnp.ndarray array) noexcept:
+    cdef int number = cnp.PyArray_TYPE(array)
+    if number == cnp.NPY_DOUBLE:
+        return FLOAT64
+    if number == cnp.NPY_FLOAT:
+        return FLOAT32
+    if number == cnp.NPY_BOOL:
+        return BOOL8
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(array)
+    if cnp.PyTypeNum_ISFLOAT(number):
+        return FLOAT16 if size == 2 else -1
+    if cnp.PyTypeNum_ISSIGNED(number) and cnp.PyTypeNum_ISINTEGER(number):
+        return INT8 if size == 1 else INT16 if size == 2 else INT32 if size == 4 else INT64
+    if cnp.PyTypeNum_ISUNSIGNED(number):
+        return UINT8 if size == 1 else UINT16 if size == 2 else UINT32 if size == 4 else UINT64
+    return -1
+
+
+# The order in which y_pred's elements lie in memory: `inner` of them `outer` times. Other arrays are walked the same way.
+cdef struct Layout:
+    int ndim
+    Py_ssize_t outer
+    Py_ssize_t inner
+    int fast_axis
+
+
+cdef Layout layout_of(cnp.ndarray array) noexcept:
+    cdef Layout layout
+    cdef Py_ssize_t rows, columns
+    layout.ndim = cnp.PyArray_NDIM(array)
+    layout.fast_axis = 0
+    layout.outer = 1
+    layout.inner = cnp.PyArray_DIM(array, 0)
+    if layout.ndim == 2:
+        rows = cnp.PyArray_DIM(array, 0)
+        columns = cnp.PyArray_DIM(array, 1)
+        if columns != 1 and (rows == 1 or abs(cnp.PyArray_STRIDE(array, 1)) <= abs(cnp.PyArray_STRIDE(array, 0))):
+            layout.fast_axis = 1
+        layout.inner = columns if layout.fast_axis == 1 else rows
+        layout.outer = rows if layout.fast_axis == 1 else columns
+    return layout
+
+
+cdef Stream stream_of(cnp.ndarray array, const Layout* layout) noexcept:
+    cdef Stream stream
+    stream.data = cnp.PyArray_BYTES(array)
+    stream.dtype = <DType>code_of(array)
+    cdef Py_ssize_t first = cnp.PyArray_STRIDE(array, 0)
+    cdef Py_ssize_t second
+    if layout.ndim == 1:
+        stream.inner_stride = first
+    else:
+        # weights (n,) beside predictions (n, k) stand still along the columns
+        second = cnp.PyArray_STRIDE(array, 1) if cnp.PyArray_NDIM(array) == 2 else 0
+        stream.inner_stride = second if layout.fast_axis == 1 else first
+        stream.outer_stride = first if layout.fast_axis == 1 else second
+    if layout.outer == 1:
+        stream.outer_stride = layout.inner * stream.inner_stride
+    return stream
+
+
+cdef bint same_shape(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
+
+
+cdef bint may_overlap(cnp.ndarray a, cnp.ndarray b) except -1:
+    """Whether two arrays share memory: first by their extents, which costs nothing, then exactly."""
+    cdef size_t a_first = <size_t>cnp.PyArray_DATA(a), a_last = a_first
+    cdef size_t b_first = <size_t>cnp.PyArray_DATA(b), b_last = b_first
+    cdef Py_ssize_t reach
+    cdef int axis
+    if cnp.PyArray_SIZE(a) == 0 or cnp.PyArray_SIZE(b) == 0:
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        reach = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
+        if reach < 0:
+            a_first += reach
+        else:
+            a_last += reach
+    for axis in range(cnp.PyArray_NDIM(b)):
+        reach = (cnp.PyArray_DIM(b, axis) - 1) * cnp.PyArray_STRIDE(b, axis)
+        if reach < 0:
+            b_first += reach
+        else:
+            b_last += reach
+    if a_last + cnp.PyArray_ITEMSIZE(a) <= b_first or b_last + cnp.PyArray_ITEMSIZE(b) <= a_first:
+        return False
+    return np.shares_memory(a, b)
+
+
+cdef bint is_same_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
+
+
+# ---- running a job ---------------------------------------------------------------------------------------------------
+
+cdef struct Total:
+    double value
+    int flags
+
+
+cdef Total run_job(const Job* job, run_chunk run, int threads):
+    """The sum of a job's losses (or weights): chunks in parallel, added up in order."""
+    global used_threads
+    cdef Py_ssize_t chunks = (job.size + CHUNK - 1) // CHUNK, i
+    cdef Partial one
+    cdef Partial* partials = &one
+    cdef Total total
+    cdef double high = 0.0, low = 0.0, value, part
+    total.value = 0.0
+    total.flags = 0
+    if chunks == 0:
+        return total
+    if chunks == 1:
+        run(job, 0, job.size, partials)
+    else:
+        partials = <Partial*>malloc(chunks * sizeof(Partial))
+        if partials == NULL:
+            raise MemoryError
+        with nogil:
+            if threads > 1:
+                used_threads = True
+                for i in prange(chunks, num_threads=threads, schedule="static"):
+                    run(job, i * CHUNK, min((i + 1) * CHUNK, job.size), &partials[i])
+            else:
+                for i in range(chunks):
+                    run(job, i * CHUNK, min((i + 1) * CHUNK, job.size), &partials[i])
+    for i in range(chunks):
+        total.flags |= partials[i].flags
+        value = high + partials[i].high
+        part = value - high
+        low += (high - (value - part)) + (partials[i].high - part) + partials[i].low
+        high = value
+    # where the sum overflowed or met a NaN, low is meaningless
+    total.value = high + low if isfinite(high) else high
+    if partials != &one:
+        free(partials)
+    return total
+
+
+@cython.final
+cdef class Evaluator:
+    """A loss bound to its parameters: what the public methods of `fastloss.Loss` call.
+
+    Parameters
+    ----------
+    capsule : the Kernel of the chosen ISA
+    target : "real", "binary" or "soft binary": what y_true may hold
+    cost : ns per element of loss and gradient, about, to choose the number of threads
+    varying_name, varying : the parameter that may vary by column: a float or an array (k,)
+    class_weight : see `fastloss._checks.class_weight`
+    """
+
+    cdef object capsule
+    cdef const Kernel* kernel
+    cdef Target target
+    cdef double cost
+    cdef str varying_name
+    cdef double varying_scalar
+    cdef cnp.ndarray varying
+    cdef object class_weight
+
+    def __init__(self, capsule, str target, double cost, str varying_name, varying, class_weight):
+        self.capsule = capsule
+        self.kernel = <const Kernel*>PyCapsule_GetPointer(capsule, "fastloss.Kernel")
+        self.target = <Target>["real", "binary", "soft binary"].index(target)
+        self.cost = cost
+        self.varying_name = varying_name
+        if isinstance(varying, np.ndarray):
+            self.varying = varying
+        else:
+            self.varying_scalar = varying
+        self.class_weight = class_weight
+
+    def evaluate(self, int mode, y_true, y_pred, sample_weight, reduction, n_threads,
+                 loss_out=None, gradient_out=None, hessian_out=None):
+        """The outputs that `mode` (1 loss, 2 gradient, 4 Hessian, added) asks for, alone or as a tuple."""
+        cdef cnp.ndarray z = as_array(y_pred, "y_pred")
+        cdef cnp.ndarray y = as_array(y_true, "y_true")
+        cdef cnp.ndarray weights = None
+        cdef cnp.ndarray loss = None
+        cdef cnp.ndarray gradient = None
+        cdef cnp.ndarray hessian = None
+        cdef cnp.ndarray pairs
+        cdef bint mean = reduction == "mean"
+        cdef bint by_sample = not mean and reduction == "none"
+        cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
+        cdef int typenum = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
+        cdef run_chunk run = self.kernel.run_f32 if single else self.kernel.run_f64
+        cdef Layout layout
+        cdef Job job
+        cdef Total total
+        cdef double weight_sum = 0.0, value
+        cdef int threads, exponent
+
+        # Shapes.
+        if not mean and not by_sample and reduction != "sum":
+            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        if not 1 <= cnp.PyArray_NDIM(z) <= 2:
+            raise ValueError(f"y_pred must have shape (n,) or (n, k), got {_checks.shape(z)}")
+        if not same_shape(y, z):
+            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
+                             f"they must be equal (nothing is broadcast)")
+        layout = layout_of(z)
+        memset(&job, 0, sizeof(Job))
+        job.kernel = self.kernel
+        job.mode = mode
+        job.target = self.target
+        job.inner = layout.inner
+        job.size = layout.inner * layout.outer
+        job.y_true = stream_of(y, &layout)
+        job.y_pred = stream_of(z, &layout)
+        if mean and job.size == 0:
+            raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
+                             f"give at least one, or reduction='sum'")
+        threads = threads_for(n_threads, job.size * self.cost, (job.size + CHUNK - 1) // CHUNK)
+
+        # The parameter that may vary by column.
+        job.varying_scalar = self.varying_scalar
+        if self.varying is not None:
+            if layout.ndim != 2 or cnp.PyArray_DIM(self.varying, 0) != cnp.PyArray_DIM(z, 1):
+                raise ValueError(f"{self.varying_name} has shape {_checks.shape(self.varying)}: y_pred must then have "
+                                 f"shape (n, {cnp.PyArray_DIM(self.varying, 0)}), got {_checks.shape(z)}")
+            job.varying = row_stream(self.varying, &layout)
+
+        # Weights.
+        job.weight_unit = 1.0
+        job.scale = 1.0
+        if sample_weight is not None:
+            weights = as_array(sample_weight, "sample_weight")
+            if not same_shape(weights, z) and not (
+                    cnp.PyArray_NDIM(weights) == 1 and cnp.PyArray_DIM(weights, 0) == cnp.PyArray_DIM(z, 0)):
+                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
+                                 f"it must be (n,)" + (" or (n, k)" if layout.ndim == 2 else ""))
+            job.sample_weight = stream_of(weights, &layout)
+            job.weighted = True
+        if self.class_weight is not None:
+            pairs = self.class_weight_pairs(y, z)
+            job.class_weight = <const double*>cnp.PyArray_DATA(pairs)
+            job.weighted = True
+            if cnp.PyArray_NDIM(pairs) == 2:
+                if layout.ndim != 2 or cnp.PyArray_DIM(pairs, 0) != cnp.PyArray_DIM(z, 1):
+                    raise ValueError(f"class_weight has shape {_checks.shape(pairs)}: y_pred must then have shape "
+                                     f"(n, {cnp.PyArray_DIM(pairs, 0)}), got {_checks.shape(z)}")
+                job.class_weight_step = 2
+                job.columns = cnp.PyArray_DIM(z, 1)
+                job.column_step = 1 if layout.fast_axis == 1 else cnp.PyArray_DIM(z, 0)
+
+        # Outputs.
+        if mode & LOSS:
+            if by_sample:
+                loss = output(loss_out, "loss_out", z, typenum, &layout)
+                job.loss = stream_of(loss, &layout)
+            elif loss_out is not None:
+                raise ValueError(f"loss_out is only for reduction='none'; with {reduction!r} the loss is a float")
+        if mode & GRADIENT:
+            gradient = output(gradient_out, "gradient_out", z, typenum, &layout)
+            job.gradient = stream_of(gradient, &layout)
+        if mode & HESSIAN:
+            hessian = output(hessian_out, "hessian_out", z, typenum, &layout)
+            job.hessian = stream_of(hessian, &layout)
+        if loss_out is not None:
+            job.in_place |= check_overlap(loss, "loss_out", z, y, weights, None)
+        if gradient_out is not None:
+            job.in_place |= check_overlap(gradient, "gradient_out", z, y, weights, loss)
+        if hessian_out is not None:
+            job.in_place |= check_overlap(hessian, "hessian_out", z, y, weights, gradient)
+            if loss is not None and may_overlap(hessian, loss):
+                raise ValueError("hessian_out overlaps loss_out in memory")
+
+        # The mean needs the sum of weights first: gradients leave the pass divided by it.
+        if mean:
+            weight_sum = job.size
+            if job.weighted:
+                job.mode = WEIGHT
+                total = run_job(&job, run, threads)
+                self.raise_faults(total.flags, y, weights, typenum)
+                weight_sum = total.value
+                if not weight_sum > 0.0 or isinf(weight_sum):
+                    raise ValueError(f"the weights sum to {weight_sum}: with reduction='mean' the sum must be positive")
+                if not 1e-200 < weight_sum < 1e200:
+                    frexp(weight_sum, &exponent)
+                    job.weight_unit = ldexp(1.0, -exponent)
+                    weight_sum = ldexp(weight_sum, -exponent)
+                job.mode = mode
+            job.scale = 1.0 / weight_sum
+
+        total = run_job(&job, run, threads)
+        self.raise_faults(total.flags, y, weights, typenum)
+
+        if not mode & LOSS:
+            return gradient if not mode & HESSIAN else (gradient, hessian)
+        if by_sample:
+            result = loss
+        else:
+            value = total.value
+            if mean and isinf(value) and not job.in_place:
+                # A mean of huge losses may be finite though their sum is not: once more, with smaller weights.
+                job.mode = LOSS
+                job.weighted = True
+                job.weight_unit = ldexp(job.weight_unit, -64)
+                value = ldexp(run_job(&job, run, threads).value / weight_sum, 64)
+            elif mean:
+                value = value / weight_sum
+            result = value
+        if not mode & GRADIENT:
+            return result
+        return (result, gradient) if not mode & HESSIAN else (result, gradient, hessian)
+
+    cdef cnp.ndarray class_weight_pairs(self, cnp.ndarray y, cnp.ndarray z):
+        """Weights of (negatives, positives): (2,), or (k, 2) by column."""
+        if isinstance(self.class_weight, np.ndarray):
+            return self.class_weight
+        if self.class_weight == "balanced":
+            if cnp.PyArray_NDIM(y) == 1:
+                return self.balanced(y, z)
+            return np.array([self.balanced(y[:, column], z[:, column]) for column in range(y.shape[1])]).reshape(-1, 2)
+        return _checks.binary_pair(self.class_weight.weights, "class_weight")
+
+    cdef cnp.ndarray balanced(self, cnp.ndarray y, cnp.ndarray z):
+        """N / (2·N_c), counted by the weight pass: class weights of (1, 0) and (0, 1) sum to the counts."""
+        cdef Job job
+        cdef Layout layout = layout_of(y)
+        cdef Total total
+        cdef double pair[2]
+        cdef int c
+        cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
+        pairs = np.ones(2)
+        memset(&job, 0, sizeof(Job))
+        job.target = self.target
+        job.mode = WEIGHT
+        job.size = job.inner = layout.inner
+        job.y_true = stream_of(y, &layout)
+        job.weight_unit = 1.0
+        job.weighted = True
+        job.class_weight = pair
+        for c in range(2):
+            pair[c] = 1.0
+            pair[1 - c] = 0.0
+            total = run_job(&job, self.kernel.run_f32 if single else self.kernel.run_f64, 1)
+            self.raise_faults(total.flags, y, None, cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE)
+            if total.value > 0.0:
+                pairs[c] = job.size / (2.0 * total.value)
+        return pairs
+
+    cdef int raise_faults(self, int flags, cnp.ndarray y, cnp.ndarray weights, int typenum) except -1:
+        if flags & (BAD_TARGET | BAD_WEIGHT) or (flags & SIGNED_TARGET and flags & UNIT_TARGET):
+            _checks.raise_faults(y, weights, ["real", "binary", "soft binary"][<int>self.target],
+                                 np.float32 if typenum == cnp.NPY_FLOAT else np.float64)
+        return 0
+
+
+cdef Stream row_stream(cnp.ndarray row, const Layout* layout) noexcept:
+    """An array (k,) beside predictions (n, k): stands still along the samples."""
+    cdef Stream stream
+    stream.data = cnp.PyArray_BYTES(row)
+    stream.dtype = FLOAT64
+    stream.inner_stride = cnp.PyArray_STRIDE(row, 0) if layout.fast_axis == 1 else 0
+    stream.outer_stride = 0 if layout.fast_axis == 1 else cnp.PyArray_STRIDE(row, 0)
+    if layout.outer == 1:
+        stream.outer_stride = layout.inner * stream.inner_stride
+    return stream
+
+
+cdef cnp.ndarray output(object out, str name, cnp.ndarray z, int typenum, const Layout* layout):
+    """The caller's array, checked, or a new one in y_pred's order."""
+    cdef cnp.npy_intp* dims = cnp.PyArray_DIMS(z)
+    if out is None:
+        return cnp.PyArray_EMPTY(layout.ndim, dims, typenum, layout.ndim == 2 and layout.fast_axis == 0)
+    _checks_needed = (
+        type(out) is not cnp.ndarray or cnp.PyArray_TYPE(out) != typenum or not cnp.PyArray_ISBEHAVED(out)
+        or not same_shape(out, z))
+    if not _checks_needed and layout.ndim == 1:
+        _checks_needed = abs(cnp.PyArray_STRIDE(out, 0)) < cnp.PyArray_ITEMSIZE(out) and dims[0] > 1
+    elif not _checks_needed:
+        _checks_needed = not (cnp.PyArray_IS_C_CONTIGUOUS(out) and cnp.PyArray_IS_C_CONTIGUOUS(z))
+    if _checks_needed:
+        _checks.output(out, name, z, np.float32 if typenum == cnp.NPY_FLOAT else np.float64)
+    return <cnp.ndarray>out
+
+
+cdef bint check_overlap(cnp.ndarray out, str name, cnp.ndarray z, cnp.ndarray y, cnp.ndarray weights,
+                        cnp.ndarray other) except -1:
+    """Whether out is y_pred itself; any other overlap is an error."""
+    if may_overlap(out, y):
+        raise ValueError(f"{name} overlaps y_true in memory")
+    if weights is not None and may_overlap(out, weights):
+        raise ValueError(f"{name} overlaps sample_weight in memory")
+    if other is not None and may_overlap(out, other):
+        raise ValueError(f"{name} overlaps another output in memory")
+    if not may_overlap(out, z):
+        return False
+    if not is_same_memory(out, z):
+        raise ValueError(f"{name} overlaps y_pred in memory without being y_pred itself (same memory, same strides)")
+    return True

@@ -1,0 +1,432 @@
+# The hot path, compiled once per ISA: sweeps (a formula over a block) and the run over the blocks of a chunk (gather,
+# targets, weights, sweep, sums, scatter). No Python objects below `bind`.
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from . cimport math
+from .binary cimport BinaryLoss, binary
+from .math cimport fastloss_f32_from_bits
+from .regression cimport RegressionLoss, regression
+from .types cimport (
+    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS,
+    SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
+    UINT32, UINT64, Job, Kernel, Parameters, Partial, Stream, real, sweep_f32, sweep_f64,
+)
+
+ctypedef fused PointwiseLoss:
+    RegressionLoss
+    BinaryLoss
+
+
+# ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
+
+cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
+                       const real* varying, real scale, real* loss, real* gradient, real* hessian,
+                       int mode) noexcept nogil:
+    # `mode` is a constant wherever this is inlined: what is not wanted is never computed.
+    cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
+    cdef Py_ssize_t i
+    cdef real y, z, l, g, h
+    cdef bint nan
+    for i in range(n):
+        y = y_true[i]
+        z = y_pred[i]
+        if PointwiseLoss in RegressionLoss:
+            regression(&p, y, z, varying[i], &l, &g, &h)
+        else:
+            binary(&p, y, z, varying[i], &l, &g, &h)
+        nan = (y != y) | (z != z)
+        if mode & LOSS:
+            loss[i] = y + z if nan else l
+        if mode & GRADIENT:
+            gradient[i] = y + z if nan else g * scale
+        if mode & HESSIAN:
+            hessian[i] = y + z if nan else h * scale
+
+
+cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+                     real* loss, real* gradient, real* hessian) noexcept nogil:
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS)
+
+
+cdef void sweep_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+                         real* loss, real* gradient, real* hessian) noexcept nogil:
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT)
+
+
+cdef void sweep_loss_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
+                              real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT)
+
+
+cdef void sweep_gradient_hessian(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
+                                 real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT | HESSIAN)
+
+
+cdef void sweep_all(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+                    real* loss, real* gradient, real* hessian) noexcept nogil:
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN)
+
+
+# ---- streams: any dtype, any strides, in and out of a block ----------------------------------------------------------
+
+ctypedef fused item:
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+    float
+    double
+
+
+cdef void read_items(const char* data, Py_ssize_t stride, Py_ssize_t n, item* unused, real* out) noexcept nogil:
+    cdef Py_ssize_t i
+    if stride == sizeof(item):
+        for i in range(n):
+            out[i] = <real>(<const item*>data)[i]
+    else:
+        for i in range(n):
+            out[i] = <real>(<const item*>(data + i * stride))[0]
+
+
+cdef void read_halves(const char* data, Py_ssize_t stride, Py_ssize_t n, real* out) noexcept nogil:
+    # The bits of a half, moved to the places of a float, are the number times 2^-112; the largest exponent is inf, NaN.
+    cdef Py_ssize_t i
+    cdef uint32_t half, magnitude
+    cdef float value
+    for i in range(n):
+        half = (<const uint16_t*>(data + i * stride))[0]
+        magnitude = (half & 0x7fff) << 13
+        value = fastloss_f32_from_bits(magnitude) * <float>5.192296858534828e33
+        value = fastloss_f32_from_bits(magnitude | 0x7f800000) if magnitude >= 0x0f800000 else value
+        out[i] = -value if half & 0x8000 else value
+
+
+cdef void read_strided(const char* data, Py_ssize_t stride, Py_ssize_t n, int dtype, real* out) noexcept nogil:
+    if dtype == FLOAT64:
+        read_items(data, stride, n, <double*>NULL, out)
+    elif dtype == FLOAT32:
+        read_items(data, stride, n, <float*>NULL, out)
+    elif dtype == INT64:
+        read_items(data, stride, n, <int64_t*>NULL, out)
+    elif dtype == INT32:
+        read_items(data, stride, n, <int32_t*>NULL, out)
+    elif dtype == BOOL8 or dtype == UINT8:
+        read_items(data, stride, n, <uint8_t*>NULL, out)
+    elif dtype == INT8:
+        read_items(data, stride, n, <int8_t*>NULL, out)
+    elif dtype == INT16:
+        read_items(data, stride, n, <int16_t*>NULL, out)
+    elif dtype == UINT16:
+        read_items(data, stride, n, <uint16_t*>NULL, out)
+    elif dtype == UINT32:
+        read_items(data, stride, n, <uint32_t*>NULL, out)
+    elif dtype == UINT64:
+        read_items(data, stride, n, <uint64_t*>NULL, out)
+    else:
+        read_halves(data, stride, n, out)
+
+
+cdef inline bint is_linear(const Stream* stream, Py_ssize_t inner) noexcept nogil:
+    return stream.outer_stride == inner * stream.inner_stride
+
+
+cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused) noexcept nogil:
+    """Whether the sweep can work on the array's own memory."""
+    cdef int own = FLOAT64 if real is double else FLOAT32
+    return stream.dtype == own and stream.inner_stride == sizeof(real) and is_linear(stream, inner)
+
+
+cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, real* scratch) noexcept nogil:
+    """The elements start .. start + n of a stream, converted into scratch."""
+    cdef Py_ssize_t row, column, length, done = 0
+    if is_linear(stream, inner):
+        read_strided(stream.data + start * stream.inner_stride, stream.inner_stride, n, stream.dtype, scratch)
+        return scratch
+    row = start // inner
+    column = start - row * inner
+    while done < n:
+        length = min(inner - column, n - done)
+        read_strided(stream.data + row * stream.outer_stride + column * stream.inner_stride, stream.inner_stride,
+                     length, stream.dtype, scratch + done)
+        done += length
+        row += 1
+        column = 0
+    return scratch
+
+
+cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, const real* values) noexcept nogil:
+    cdef Py_ssize_t row = start // inner, column = start % inner, i
+    cdef char* data
+    for i in range(n):
+        data = stream.data + row * stream.outer_stride + column * stream.inner_stride
+        (<real*>data)[0] = values[i]
+        column += 1
+        if column == inner:
+            column = 0
+            row += 1
+
+
+# ---- targets and weights ---------------------------------------------------------------------------------------------
+
+cdef int read_binary_targets(real* y, Py_ssize_t n, bint soft) noexcept nogil:
+    """Checks labels, and turns -1 into 0."""
+    cdef Py_ssize_t i
+    cdef int bad = 0, signed = 0, unit = 0
+    cdef real label, zero = <real>0, one = <real>1
+    for i in range(n):
+        label = y[i]
+        signed |= label == -one
+        unit |= (label >= zero) & (label < one)
+        if soft:
+            bad |= not (((label >= zero) & (label <= one)) | (label == -one))
+        else:
+            bad |= not ((label == zero) | (label == one) | (label == -one))
+        y[i] = label if label > zero else zero
+    return (BAD_TARGET if bad else 0) | (SIGNED_TARGET if signed else 0) | (UNIT_TARGET if unit else 0)
+
+
+cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real* y, real* scratch,
+                      double* weights) noexcept nogil:
+    """weights = weight_unit · sample_weight · class_weight, in double."""
+    cdef Py_ssize_t i, column
+    cdef int bad = 0
+    cdef double weight
+    cdef const double* pair
+    if job.sample_weight.data == NULL:
+        for i in range(n):
+            weights[i] = job.weight_unit
+    else:
+        read(&job.sample_weight, job.inner, start, n, scratch)
+        for i in range(n):
+            weight = scratch[i]
+            bad |= weight - weight != 0.0
+            weights[i] = weight * job.weight_unit
+    if job.class_weight != NULL:
+        if job.class_weight_step == 0:
+            for i in range(n):
+                weights[i] *= (1.0 - y[i]) * job.class_weight[0] + y[i] * job.class_weight[1]
+        else:
+            for i in range(n):
+                column = ((start + i) // job.column_step) % job.columns
+                pair = job.class_weight + column * job.class_weight_step
+                weights[i] *= (1.0 - y[i]) * pair[0] + y[i] * pair[1]
+    return BAD_WEIGHT if bad else 0
+
+
+cdef void apply_weights(const double* weights, double scale, Py_ssize_t n, real* values) noexcept nogil:
+    """A weight of exactly 0 gives exactly 0, whatever stands there."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        values[i] = <real>(values[i] * (weights[i] * scale)) if weights[i] != 0.0 else <real>0
+
+
+cdef void weigh_losses(const real* loss, Py_ssize_t n, double* weights) noexcept nogil:
+    """weights = weights · loss: in double, so that float32 losses keep their range in the sum."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        weights[i] = weights[i] * loss[i] if weights[i] != 0.0 else 0.0
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------------
+
+cdef inline void add_two(double* high, double* low, double value) noexcept nogil:
+    """high + low + value, exact but for the rounding of low (Knuth's two-sum)."""
+    cdef double total = high[0] + value
+    cdef double part = total - high[0]
+    low[0] += (high[0] - (total - part)) + (value - part)
+    high[0] = total
+
+
+cdef void add_block(const real* values, Py_ssize_t rows, double* high, double* low) noexcept nogil:
+    """Adds rows of 8·LANES values: pairwise over eight, then compensated, so each lane errs by 3 half-ulps at most."""
+    cdef Py_ssize_t row, j
+    cdef const real* v
+    for row in range(rows):
+        v = values + row * 8 * LANES
+        for j in range(LANES):
+            add_two(&high[j], &low[j],
+                    ((<double>v[j] + <double>v[j + LANES])
+                     + (<double>v[j + 2 * LANES] + <double>v[j + 3 * LANES]))
+                    + ((<double>v[j + 4 * LANES] + <double>v[j + 5 * LANES])
+                       + (<double>v[j + 6 * LANES] + <double>v[j + 7 * LANES])))
+
+
+cdef void add_values(real* values, Py_ssize_t n, double* high, double* low) noexcept nogil:
+    """Adds n values; `values` has room for whole rows, which are filled with zeros."""
+    cdef Py_ssize_t rows = (n + 8 * LANES - 1) // (8 * LANES)
+    memset(values + n, 0, (rows * 8 * LANES - n) * sizeof(real))
+    add_block(values, rows, high, low)
+
+
+cdef void add_lanes(double* high, double* low, Partial* partial) noexcept nogil:
+    cdef Py_ssize_t width = LANES, j
+    while width > 1:
+        width //= 2
+        for j in range(width):
+            add_two(&high[j], &low[j], high[j + width])
+            low[j] += low[j + width]
+    partial.high = high[0]
+    partial.low = low[0]
+
+
+# ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
+
+cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
+    cdef Py_ssize_t block = BLOCK_F64 if real is double else BLOCK_F32
+    # float32 blocks hold two rows of the sum, float64 blocks one
+    cdef real y_scratch[1024]
+    cdef real z_scratch[1024]
+    cdef real v_scratch[1024]
+    cdef real loss_scratch[1024]
+    cdef real gradient_scratch[1024]
+    cdef real hessian_scratch[1024]
+    cdef double weights[1024]
+    cdef double high[LANES]
+    cdef double low[LANES]
+    cdef const real* y
+    cdef const real* z
+    cdef const real* v = v_scratch
+    cdef real* loss
+    cdef real* gradient
+    cdef real* hessian
+    cdef Py_ssize_t inner = job.inner, index, first, n, i
+    cdef bint y_direct = job.target == ANY_REAL and is_direct(&job.y_true, inner, unused)
+    cdef bint z_direct = not job.in_place and is_direct(&job.y_pred, inner, unused)
+    cdef bint summed = job.loss.data == NULL and job.mode & LOSS
+    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL
+    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused)
+    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused)
+    cdef real scale = <real>1 if job.weighted else <real>job.scale
+    cdef int flags = 0
+
+    memset(high, 0, sizeof(high))
+    memset(low, 0, sizeof(low))
+    if job.varying.data == NULL:
+        for i in range(min(block, stop - start)):
+            v_scratch[i] = <real>job.varying_scalar
+
+    for index in range((stop - start + block - 1) // block):
+        first = start + index * block
+        n = min(block, stop - first)
+        if y_direct:
+            y = <const real*>job.y_true.data + first
+        else:
+            read(&job.y_true, inner, first, n, y_scratch)
+            if job.target != ANY_REAL:
+                flags |= read_binary_targets(y_scratch, n, job.target == BINARY_SOFT)
+            y = y_scratch
+        if job.weighted:
+            flags |= read_weights(job, first, n, y, loss_scratch, weights)
+        if job.mode == WEIGHT:
+            add_values(weights, n, high, low)
+            continue
+
+        z = <const real*>job.y_pred.data + first if z_direct else read(&job.y_pred, inner, first, n, z_scratch)
+        if job.varying.data != NULL:
+            read(&job.varying, inner, first, n, v_scratch)
+        loss = <real*>job.loss.data + first if loss_direct else &loss_scratch[0]
+        gradient = <real*>job.gradient.data + first if gradient_direct else &gradient_scratch[0]
+        hessian = <real*>job.hessian.data + first if hessian_direct else &hessian_scratch[0]
+
+        if real is double:
+            job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+        else:
+            job.kernel.sweeps_f32[job.mode](&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+
+        if job.mode & GRADIENT:
+            if job.weighted:
+                apply_weights(weights, job.scale, n, gradient)
+            if not gradient_direct:
+                write(&job.gradient, inner, first, n, gradient)
+        if job.mode & HESSIAN:
+            if job.weighted:
+                apply_weights(weights, job.scale, n, hessian)
+            if not hessian_direct:
+                write(&job.hessian, inner, first, n, hessian)
+        if summed:
+            if job.weighted:
+                weigh_losses(loss, n, weights)
+                add_values(weights, n, high, low)
+            else:
+                add_values(loss, n, high, low)
+        elif job.mode & LOSS:
+            if job.weighted:
+                apply_weights(weights, 1.0, n, loss)
+            if not loss_direct:
+                write(&job.loss, inner, first, n, loss)
+
+    add_lanes(high, low, partial)
+    partial.flags = flags
+
+
+cdef void run_f32(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial) noexcept nogil:
+    run(job, start, stop, partial, <float*>NULL)
+
+
+cdef void run_f64(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial) noexcept nogil:
+    run(job, start, stop, partial, <double*>NULL)
+
+
+# ---- what Python sees ------------------------------------------------------------------------------------------------
+
+cdef void free_kernel(object capsule) noexcept:
+    PyMem_Free(PyCapsule_GetPointer(capsule, "fastloss.Kernel"))
+
+
+def bind(PointwiseLoss parameters):
+    """A loss with its parameters (a dict of the struct's fields), as a capsule that holds a Kernel.
+
+    Python picks the loss by its struct's name: ``bind.__signatures__["Huber"]({"delta": 1.0})``.
+    """
+    cdef Kernel* kernel = <Kernel*>PyMem_Malloc(sizeof(Kernel))
+    if kernel == NULL:
+        raise MemoryError
+    memset(kernel, 0, sizeof(Kernel))
+    (<PointwiseLoss*>&kernel.parameters)[0] = parameters
+    kernel.run_f32 = run_f32
+    kernel.run_f64 = run_f64
+    # The casts only take the loss out of the first parameter's type.
+    kernel.sweeps_f32[<int>LOSS] = <sweep_f32>sweep_loss[PointwiseLoss, float]
+    kernel.sweeps_f64[<int>LOSS] = <sweep_f64>sweep_loss[PointwiseLoss, double]
+    kernel.sweeps_f32[<int>GRADIENT] = <sweep_f32>sweep_gradient[PointwiseLoss, float]
+    kernel.sweeps_f64[<int>GRADIENT] = <sweep_f64>sweep_gradient[PointwiseLoss, double]
+    kernel.sweeps_f32[LOSS | GRADIENT] = <sweep_f32>sweep_loss_gradient[PointwiseLoss, float]
+    kernel.sweeps_f64[LOSS | GRADIENT] = <sweep_f64>sweep_loss_gradient[PointwiseLoss, double]
+    kernel.sweeps_f32[GRADIENT | HESSIAN] = <sweep_f32>sweep_gradient_hessian[PointwiseLoss, float]
+    kernel.sweeps_f64[GRADIENT | HESSIAN] = <sweep_f64>sweep_gradient_hessian[PointwiseLoss, double]
+    kernel.sweeps_f32[LOSS | GRADIENT | HESSIAN] = <sweep_f32>sweep_all[PointwiseLoss, float]
+    kernel.sweeps_f64[LOSS | GRADIENT | HESSIAN] = <sweep_f64>sweep_all[PointwiseLoss, double]
+    return PyCapsule_New(kernel, "fastloss.Kernel", free_kernel)
+
+
+cdef void apply_math(int function, const real* x, real* out, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        if function == 0:
+            out[i] = math.exp(x[i])
+        elif function == 1:
+            out[i] = math.log1p_unit(x[i])
+        elif function == 2:
+            out[i] = math.log(x[i])
+        elif function == 3:
+            out[i] = math.log1p(x[i])
+        else:
+            out[i] = math.atan(x[i])
+
+
+def math_function(str name, size_t x, size_t out, Py_ssize_t n, bint double_precision):
+    """out[i] = name(x[i]), by address: lets the tests hold each maths function to its documented error."""
+    cdef int function = ["exp", "log1p_unit", "log", "log1p", "atan"].index(name)
+    if double_precision:
+        apply_math(function, <const double*>x, <double*>out, n)
+    else:
+        apply_math(function, <const float*>x, <float*>out, n)

@@ -1,0 +1,59 @@
+/* The little that plain Cython cannot say: bit casts, one fused multiply-add, and a CPU check.
+   Everything here is static and inline, so each ISA module gets its own copy. */
+#ifndef FASTLOSS_BITS_H
+#define FASTLOSS_BITS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#define FASTLOSS_INLINE static __forceinline
+#else
+#define FASTLOSS_INLINE static inline __attribute__((always_inline, unused))
+#endif
+
+FASTLOSS_INLINE double fastloss_f64_from_bits(uint64_t bits) { double x; memcpy(&x, &bits, 8); return x; }
+FASTLOSS_INLINE uint64_t fastloss_bits_from_f64(double x) { uint64_t bits; memcpy(&bits, &x, 8); return bits; }
+FASTLOSS_INLINE float fastloss_f32_from_bits(uint32_t bits) { float x; memcpy(&x, &bits, 4); return x; }
+FASTLOSS_INLINE uint32_t fastloss_bits_from_f32(float x) { uint32_t bits; memcpy(&bits, &x, 4); return bits; }
+
+/* Multiply-add, fused where the ISA has the instruction. Written out, and never left to the compiler's
+   contraction (-ffp-contract=off), so that vector bodies, tails and modes agree bit for bit. Elsewhere a
+   library fma would be a scalar call of some hundred cycles. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define FASTLOSS_FUSED 1
+FASTLOSS_INLINE double fastloss_mad_f64(double a, double b, double c) { return __builtin_fma(a, b, c); }
+FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+#define FASTLOSS_FUSED 0
+FASTLOSS_INLINE double fastloss_mad_f64(double a, double b, double c) { return a * b + c; }
+FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b + c; }
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define fastloss_sqrt_f64 __builtin_sqrt
+#define fastloss_sqrt_f32 __builtin_sqrtf
+#else
+#include <math.h>
+#define fastloss_sqrt_f64 sqrt
+#define fastloss_sqrt_f32 sqrtf
+#endif
+
+/* 2, 3 or 4 for the highest x86-64 level that this CPU and its operating system run; 0 elsewhere. */
+static inline int fastloss_x86_64_level(void)
+{
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))) return 0;
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
+          && __builtin_cpu_supports("bmi2"))) return 2;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+          && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
+          && __builtin_cpu_supports("avx512vl"))) return 3;
+    return 4;
+#else
+    return 0;
+#endif
+}
+
+#endif

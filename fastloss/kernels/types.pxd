@@ -1,0 +1,95 @@
+# What travels between the front door (_driver.pyx) and the modules that are compiled once per ISA (_sweeps.pyx).
+
+ctypedef fused real:
+    float
+    double
+
+# Elements handled at a time: 4 KB a stream, so that all streams of a block stay in L1 (measured: blocks cost
+# 0-3 % over a flat loop). Chunks are what threads take and what sums are cut by: fixed, so that the bits of a
+# sum do not depend on the number of threads.
+cdef enum:
+    BLOCK_F64 = 512
+    BLOCK_F32 = 1024
+    CHUNK = 4096
+    LANES = 64
+
+# Which outputs a call computes: the bits of the mode, and the place of its sweep in the table.
+cdef enum Mode:
+    WEIGHT = 0  # no sweep: only the sum of the weights
+    LOSS = 1
+    GRADIENT = 2
+    HESSIAN = 4
+    N_MODES = 8
+
+# What a loss accepts as y_true.
+cdef enum Target:
+    ANY_REAL = 0
+    BINARY_HARD = 1
+    BINARY_SOFT = 2
+
+# What a run reports beside its sums.
+cdef enum Flag:
+    BAD_TARGET = 1
+    SIGNED_TARGET = 2  # a -1 was seen
+    UNIT_TARGET = 4  # a value in [0, 1) was seen
+    BAD_WEIGHT = 8
+
+cdef enum DType:
+    BOOL8, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FLOAT16, FLOAT32, FLOAT64
+
+# One array as the run walks it: `outer` rows of `inner` elements in y_pred's memory order; strides in bytes.
+cdef struct Stream:
+    char* data
+    Py_ssize_t outer_stride
+    Py_ssize_t inner_stride
+    DType dtype
+
+cdef struct Parameters:
+    double values[8]
+
+cdef struct Job
+cdef struct Partial
+
+ctypedef void (*sweep_f32)(const Parameters*, Py_ssize_t, const float*, const float*, const float*, float,
+                           float*, float*, float*) noexcept nogil
+ctypedef void (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
+                           double*, double*, double*) noexcept nogil
+ctypedef void (*run_chunk)(const Job*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
+
+# A loss with its parameters, compiled for one ISA.
+cdef struct Kernel:
+    Parameters parameters
+    sweep_f32 sweeps_f32[N_MODES]
+    sweep_f64 sweeps_f64[N_MODES]
+    run_chunk run_f32
+    run_chunk run_f64
+
+# One call.
+cdef struct Job:
+    const Kernel* kernel
+    int mode
+    Target target
+    Py_ssize_t size
+    Py_ssize_t inner
+    Stream y_true
+    Stream y_pred
+    Stream sample_weight  # data NULL: none
+    Stream varying  # the parameter that may vary by column; data NULL: the scalar below
+    double varying_scalar
+    Stream loss  # data NULL: not wanted, or only its sum
+    Stream gradient
+    Stream hessian
+    bint in_place  # an output is y_pred itself: read a block before writing it
+    bint weighted
+    const double* class_weight  # pairs (negative, positive), one or one per column; NULL: none
+    Py_ssize_t class_weight_step  # 0: one pair for all, 2: a pair per column
+    Py_ssize_t column_step  # with a pair per column: flat index -> column is (index // column_step) % columns
+    Py_ssize_t columns
+    double weight_unit  # a power of two on every weight, against overflow of extreme sums
+    double scale  # on gradients and Hessians: 1 or 1 / sum of weights
+
+# What one chunk adds to the sums, each in two parts.
+cdef struct Partial:
+    double high
+    double low
+    int flags

@@ -1,0 +1,223 @@
+"""Loss: what every loss can do. A call goes from here to `kernels/_driver.pyx` (checks, threads), from there to
+`kernels/_sweeps.pyx` (blocks, weights, sums), which calls the formula in the .pxd of the loss's family."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import kernels
+from ._typing import Array, Reduction
+
+_LOSS, _GRADIENT, _HESSIAN = 1, 2, 4
+
+_registry: dict[str, type[Loss]] = {}
+_aliases: dict[str, str] = {}
+
+
+class Loss:
+    """A loss function with its gradient and Hessian, computed in one pass.
+
+    Objects are immutable and cheap; they pickle, compare by value, and are safe to share between threads.
+
+    All methods take ``y_true`` and ``y_pred`` of equal shape, (n,) or (n, k), and:
+
+    sample_weight : array-like of shape (n,) or (n, k), optional
+        Multiplies each sample's loss, gradient and Hessian. Finite; negative weights are allowed. A weight of exactly
+        0 gives exactly 0, whatever the values there.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        With w = sample_weight · class_weight: Σ w·loss / Σ w, Σ w·loss, or w·loss for each sample. Gradients and
+        Hessians are scaled alike: w/Σ w for "mean", w otherwise.
+    n_threads : int, optional
+        At most this many threads; by default as many as `get_num_threads` says, one for little work. Results have the
+        same bits for every number of threads.
+    loss_out, gradient_out, hessian_out : ndarray, optional
+        Where to write, instead of new arrays: y_pred's shape and memory order; float32 where y_pred is float32 or
+        float16, else float64. One of them may be y_pred itself. ``loss_out`` goes with ``reduction="none"`` only.
+
+    Values of float32 and float16 are computed in float32, of other dtypes in float64; sums always in float64.
+    """
+
+    __slots__ = ("_evaluator", "_parameters")
+
+    #: Other names that `get` knows.
+    aliases: ClassVar[tuple[str, ...]] = ()
+    #: What y_true may hold: "real", "binary" (hard labels) or "soft binary".
+    target: ClassVar[str] = "real"
+    #: Where y_pred makes sense (min, max), for tests, plots and guides.
+    domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__ and "__init__" in vars(cls):
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+            _registry[name] = cls
+            for alias in cls.aliases:
+                _aliases[alias] = name
+
+    def _set(self, parameters: dict[str, Any], evaluator: kernels.Evaluator) -> None:
+        object.__setattr__(self, "_parameters", parameters)
+        object.__setattr__(self, "_evaluator", evaluator)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "_parameters" and name in self._parameters:
+            return self._parameters[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: make a new one")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: make a new one")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's arguments.
+
+        Parameters
+        ----------
+        deep : bool
+            Not used; there because scikit-learn passes it.
+
+        Returns
+        -------
+        dict
+        """
+        return dict(self._parameters)
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self)).parameters
+        shown = (f"{k}={_plain(v)!r}" for k, v in self._parameters.items() if not _equal(v, defaults[k].default))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_equal(v, other._parameters[k]) for k, v in self._parameters.items())
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._parameters)
+
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+                 reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
+                 ) -> float | Array:
+        """The same as `loss`."""
+        return self._evaluator.evaluate(_LOSS, y_true, y_pred, sample_weight, reduction, n_threads, loss_out)
+
+    def loss(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+             reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
+             ) -> float | Array:
+        """The loss.
+
+        Returns
+        -------
+        float, or an array of y_pred's shape with ``reduction="none"``
+        """
+        return self._evaluator.evaluate(_LOSS, y_true, y_pred, sample_weight, reduction, n_threads, loss_out)
+
+    def gradient(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+                 reduction: Reduction = "mean", n_threads: int | None = None, gradient_out: Array | None = None
+                 ) -> Array:
+        """The derivative of the reduced loss by each y_pred.
+
+        Returns
+        -------
+        array of y_pred's shape
+        """
+        return self._evaluator.evaluate(_GRADIENT, y_true, y_pred, sample_weight, reduction, n_threads, None,
+                                        gradient_out)
+
+    def loss_gradient(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+                      reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None,
+                      gradient_out: Array | None = None) -> tuple[float | Array, Array]:
+        """The loss and its gradient, in one pass.
+
+        Returns
+        -------
+        (loss, gradient), as `loss` and `gradient` give them
+        """
+        return self._evaluator.evaluate(_LOSS | _GRADIENT, y_true, y_pred, sample_weight, reduction, n_threads,
+                                        loss_out, gradient_out)
+
+    def gradient_hessian(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+                         reduction: Reduction = "mean", n_threads: int | None = None,
+                         gradient_out: Array | None = None, hessian_out: Array | None = None) -> tuple[Array, Array]:
+        """The gradient and the diagonal of the Hessian, in one pass.
+
+        Returns
+        -------
+        (gradient, hessian), arrays of y_pred's shape
+            The Hessian is exact: 0 or negative where the loss is flat or not convex.
+        """
+        return self._evaluator.evaluate(_GRADIENT | _HESSIAN, y_true, y_pred, sample_weight, reduction, n_threads, None,
+                                        gradient_out, hessian_out)
+
+    def loss_gradient_hessian(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+                              reduction: Reduction = "mean", n_threads: int | None = None,
+                              loss_out: Array | None = None, gradient_out: Array | None = None,
+                              hessian_out: Array | None = None) -> tuple[float | Array, Array, Array]:
+        """The loss, its gradient and the diagonal of its Hessian, in one pass.
+
+        Returns
+        -------
+        (loss, gradient, hessian), as the other methods give them
+        """
+        return self._evaluator.evaluate(_LOSS | _GRADIENT | _HESSIAN, y_true, y_pred, sample_weight, reduction,
+                                        n_threads, loss_out, gradient_out, hessian_out)
+
+
+def _rebuild(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
+    return cls(**parameters)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return type(a) is type(b) and np.array_equal(a, b)
+    return type(a) is type(b) and bool(a == b)
+
+
+def get(name: str, **parameters: Any) -> Loss:
+    """A loss by its name.
+
+    Parameters
+    ----------
+    name : str
+        The class's name in snake_case ("binary_focal"), or another name it is known by ("mse", "bce", "pinball").
+    **parameters
+        The constructor's arguments.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    ValueError
+        When no loss has this name; the message lists all.
+    """
+    try:
+        cls = _registry[_aliases.get(name, name)]
+    except (KeyError, TypeError):
+        raise ValueError(f"no loss is called {name!r}; known are {', '.join(available())}, and as other names "
+                         f"{', '.join(sorted(_aliases))}") from None
+    return cls(**parameters)
+
+
+def available() -> list[str]:
+    """The names of all losses, sorted; `get` makes one, and knows more names for some.
+
+    Returns
+    -------
+    list of str
+    """
+    return sorted(_registry)

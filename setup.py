@@ -1,0 +1,82 @@
+"""Builds the extension modules: the front door once, the sweeps once per ISA from one source.
+
+Metadata is in pyproject.toml; ISAs and flags are in build_tools/isa.py.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+sys.path.insert(0, str(Path(__file__).parent / "build_tools"))  # a PEP 517 build keeps the root off the path
+import isa
+
+KERNELS = Path("fastloss/kernels")
+
+# Directives must be given here: comments in a .pyx do not reach the inline functions of .pxd files.
+DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
+              "initializedcheck": False}
+
+
+class BuildExt(build_ext):
+    """Compiles the one generated sweeps source for each ISA of the machine."""
+
+    def build_extensions(self):
+        kind = self.compiler.compiler_type
+        command = " ".join(getattr(self.compiler, "compiler_so", None) or [])
+        is_clang = "clang" in command or sys.platform == "darwin"
+        openmp = self.find_openmp(kind)
+        sweeps, driver = self.extensions
+        driver.extra_compile_args = ([] if kind == "msvc" else ["-O2", "-g0"]) + openmp[0]
+        driver.extra_link_args = openmp[1]
+        self.extensions = [driver]
+        for name, flags in isa.variants(kind).items():
+            module = isa.module_name(name)
+            variant = Extension(f"fastloss.kernels.{module}", sweeps.sources, depends=sweeps.depends)
+            variant.define_macros = [("PyInit__sweeps", f"PyInit_{module}")]
+            if kind != "msvc":
+                variant.define_macros.append(isa.ALWAYS_INLINE)
+            variant.extra_compile_args = isa.sweep_flags(kind, is_clang) + flags
+            variant.include_dirs = sweeps.include_dirs
+            variant._needs_stub = False
+            self.extensions.append(variant)
+        super().build_extensions()
+
+    def build_extension(self, ext):
+        # One source makes several modules, so each needs a place of its own for its object file.
+        temp = self.build_temp
+        self.build_temp = str(Path(temp) / ext.name.rsplit(".", 1)[-1])
+        try:
+            super().build_extension(ext)
+        finally:
+            self.build_temp = temp
+
+    def find_openmp(self, kind):
+        """The flags that compile and link an OpenMP program here, or none: then the build is serial."""
+        compile_flags, link_flags = isa.openmp_flags(kind)
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "probe.c"
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() > 0 ? 0 : 1; }\n")
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
+                self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
+            except Exception as error:  # each compiler class has its own errors
+                print(f"fastloss: no OpenMP with this compiler ({error}); building for one thread")
+                return [], []
+        return compile_flags, link_flags
+
+
+headers = [str(p) for p in KERNELS.glob("*.pxd")] + [str(KERNELS / "bits.h")]
+extensions = [
+    Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=headers,
+              include_dirs=[str(KERNELS), numpy.get_include()],
+              define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")])
+    for name in ("_sweeps", "_driver")
+]
+
+if __name__ == "__main__":
+    setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES), cmdclass={"build_ext": BuildExt})
