@@ -89,7 +89,11 @@ optional
         if inputs == "logits":
             if eps:
                 raise ValueError(f"eps clips probabilities, and inputs is 'logits': it must be 0, got {eps}")
-            self._bind("BinaryCrossEntropy", parameters, arguments, cost=_TRANSCENDENTAL, varying="pos_weight")
+            if label_smoothing == 0 and pos_weight is None:
+                self._bind("BinaryCrossEntropy", {}, arguments, cost=_TRANSCENDENTAL)
+            else:
+                self._bind("BinaryCrossEntropyAdjusted", parameters, arguments, cost=_TRANSCENDENTAL,
+                           varying="pos_weight")
         else:
             parameters |= {"eps": eps, "log_eps": math.log(eps) if eps else -math.inf}
             self._bind("BinaryCrossEntropyProbabilities", parameters, arguments, cost=_TRANSCENDENTAL,
@@ -124,7 +128,7 @@ optional
     With p_t the probability of the true label and q = 1 - p_t: loss -α_t q^γ log p_t, in [0, inf); by the margin
     m = ±z: gradient α_t q^γ (γ p_t log p_t - q), Hessian α_t q^γ p_t (q(1 + 2γ) + γ log p_t (q - γ p_t)), which may
     be negative. Hard labels only. Activation: sigmoid.
-    Whole γ from 0 to 7 are products and take about half the time of other γ.
+    Whole γ from 0 to 4 are products and take about half the time of other γ.
     Other names: torchvision's ``sigmoid_focal_loss``.
 
     References
@@ -157,7 +161,7 @@ optional
         }
         if inputs == "probabilities":
             self._bind("BinaryFocalProbabilities", parameters, arguments, cost=_TRANSCENDENTAL)
-        elif gamma.is_integer() and gamma < 8:
+        elif gamma.is_integer() and gamma <= 4:
             bits = {f"bit_{bit}": float(bool(int(gamma) & bit)) for bit in (1, 2, 4)}
             self._bind("BinaryFocalSmallPower", parameters | bits, arguments, cost=_TRANSCENDENTAL)
         else:

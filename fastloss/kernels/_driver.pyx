@@ -106,6 +106,8 @@ cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1
     cdef int threads
     if n_threads is None:
         threads = 1 if work < 2 * THREAD_WORK else get_num_threads()
+    elif type(n_threads) is int and 1 <= n_threads <= 1024:
+        threads = n_threads
     else:
         threads = _checks.thread_count(n_threads, "n_threads")
     return 1 if forked else <int>min(threads, max(chunks, 1))

@@ -7,14 +7,18 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memset
 
 from . cimport math
-from .binary cimport BinaryLoss, binary
+from .binary cimport BinaryLoss, LogitsLoss, binary
 from .math cimport fastloss_f32_from_bits
 from .regression cimport RegressionLoss, regression
 from .types cimport (
-    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS,
+    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS, PAST_CACHE,
     SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
     UINT32, UINT64, Job, Kernel, Parameters, Partial, Stream, real, sweep_f32, sweep_f64,
 )
+
+cdef extern from "bits.h" nogil:
+    void fastloss_copy_past_cache(char* to, const char* source, size_t size)
+    void fastloss_end_copies()
 
 ctypedef fused PointwiseLoss:
     RegressionLoss
@@ -30,21 +34,29 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
     cdef real y, z, l, g, h
-    cdef bint nan
+    cdef real unaligned[1024 + 16]
+    cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
+    # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
+    if PointwiseLoss in LogitsLoss:
+        for i in range(n):
+            exponentials[i] = math.exp_negative_lifted(math.absolute(y_pred[i]))
     for i in range(n):
         y = y_true[i]
         z = y_pred[i]
         if PointwiseLoss in RegressionLoss:
             regression(&p, y, z, varying[i], &l, &g, &h)
         else:
-            binary(&p, y, z, varying[i], &l, &g, &h)
-        nan = (y != y) | (z != z)
+            binary(&p, y, z, varying[i], exponentials[i], &l, &g, &h)
+            # NaN in, NaN out, whatever the formula selects
+            l = l if z == z else z
+            g = g if z == z else z
+            h = h if z == z else z
         if mode & LOSS:
-            loss[i] = y + z if nan else l
+            loss[i] = l
         if mode & GRADIENT:
-            gradient[i] = y + z if nan else g * scale
+            gradient[i] = g * scale
         if mode & HESSIAN:
-            hessian[i] = y + z if nan else h * scale
+            hessian[i] = h * scale
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
@@ -164,8 +176,13 @@ cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 
 cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, const real* values) noexcept nogil:
-    cdef Py_ssize_t row = start // inner, column = start % inner, i
+    cdef Py_ssize_t row, column, i
     cdef char* data
+    if is_direct(stream, inner, <real*>NULL):
+        fastloss_copy_past_cache(stream.data + start * sizeof(real), <const char*>values, n * sizeof(real))
+        return
+    row = start // inner
+    column = start % inner
     for i in range(n):
         data = stream.data + row * stream.outer_stride + column * stream.inner_stride
         (<real*>data)[0] = values[i]
@@ -177,21 +194,37 @@ cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
-cdef int read_binary_targets(real* y, Py_ssize_t n, bint soft) noexcept nogil:
+cdef int look_at_targets(const real* y, Py_ssize_t n, bint soft) noexcept nogil:
+    """Whether labels are in [0, 1] (soft) or 0 and 1: then they can be used as they stand, which is the usual case."""
+    # Flags as wide as the labels, or the loop would spend its time on packing them.
+    cdef Py_ssize_t i
+    cdef int64_t other64 = 0, unit64 = 0
+    cdef int32_t other32 = 0, unit32 = 0
+    for i in range(n):
+        if real is double:
+            other64 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * y[i] != y[i]
+            unit64 |= y[i] < <real>1
+        else:
+            other32 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * y[i] != y[i]
+            unit32 |= y[i] < <real>1
+    return (BAD_TARGET if other64 | other32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
+
+
+cdef int read_signed_targets(const real* y, Py_ssize_t n, bint soft, real* out) noexcept nogil:
     """Checks labels, and turns -1 into 0."""
     cdef Py_ssize_t i
-    cdef int bad = 0, signed = 0, unit = 0
-    cdef real label, zero = <real>0, one = <real>1
+    cdef int flags = 0
+    cdef real label
     for i in range(n):
         label = y[i]
-        signed |= label == -one
-        unit |= (label >= zero) & (label < one)
-        if soft:
-            bad |= not (((label >= zero) & (label <= one)) | (label == -one))
-        else:
-            bad |= not ((label == zero) | (label == one) | (label == -one))
-        y[i] = label if label > zero else zero
-    return (BAD_TARGET if bad else 0) | (SIGNED_TARGET if signed else 0) | (UNIT_TARGET if unit else 0)
+        if label == <real>-1:
+            flags |= SIGNED_TARGET
+        elif label >= <real>0 and label < <real>1 and (soft or label == <real>0):
+            flags |= UNIT_TARGET
+        elif label != <real>1:
+            flags |= BAD_TARGET
+        out[i] = label if label > <real>0 else <real>0
+    return flags
 
 
 cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real* y, real* scratch,
@@ -286,7 +319,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real y_scratch[1024]
     cdef real z_scratch[1024]
     cdef real v_scratch[1024]
-    cdef real loss_scratch[1024]
+    cdef real unaligned[1024 + 16]
+    cdef real* loss_scratch = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     cdef real gradient_scratch[1024]
     cdef real hessian_scratch[1024]
     cdef double weights[1024]
@@ -299,14 +333,16 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real* gradient
     cdef real* hessian
     cdef Py_ssize_t inner = job.inner, index, first, n, i
-    cdef bint y_direct = job.target == ANY_REAL and is_direct(&job.y_true, inner, unused)
+    # Outputs beyond any cache are written past it: 1.4 to 1.2 times np.subtract at 160 MB.
+    cdef bint past_cache = job.size * sizeof(real) > PAST_CACHE
+    cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and is_direct(&job.y_pred, inner, unused)
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL
-    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused)
-    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused)
+    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL and not past_cache
+    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused) and not past_cache
+    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused) and not past_cache
     cdef real scale = <real>1 if job.weighted else <real>job.scale
-    cdef int flags = 0
+    cdef int flags = 0, seen
 
     memset(high, 0, sizeof(high))
     memset(low, 0, sizeof(low))
@@ -317,13 +353,13 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     for index in range((stop - start + block - 1) // block):
         first = start + index * block
         n = min(block, stop - first)
-        if y_direct:
-            y = <const real*>job.y_true.data + first
-        else:
-            read(&job.y_true, inner, first, n, y_scratch)
-            if job.target != ANY_REAL:
-                flags |= read_binary_targets(y_scratch, n, job.target == BINARY_SOFT)
-            y = y_scratch
+        y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
+        if job.target != ANY_REAL:
+            seen = look_at_targets(y, n, job.target == BINARY_SOFT)
+            if seen & BAD_TARGET:  # or of -1 and 1
+                seen = read_signed_targets(y, n, job.target == BINARY_SOFT, y_scratch)
+                y = y_scratch
+            flags |= seen
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:
@@ -364,6 +400,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             if not loss_direct:
                 write(&job.loss, inner, first, n, loss)
 
+    if past_cache:
+        fastloss_end_copies()
     add_lanes(high, low, partial)
     partial.flags = flags
 

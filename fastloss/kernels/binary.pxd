@@ -4,12 +4,17 @@
 # To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in y or z is
 # dealt with by the sweep.
 
-from .math cimport absolute, atan_ratio, copysign, exp, exp_sum, log, log1p, log1p_unit, log1p_unit_rest, mad
-from .math cimport product_rest, sqrt
+from .math cimport (
+    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, smallest, sqrt,
+    times_two_over_pi, unlift, with_sign_of,
+)
 from .types cimport real
 
 
 cdef struct BinaryCrossEntropy:
+    double _
+
+cdef struct BinaryCrossEntropyAdjusted:
     double label_smoothing  # v is pos_weight
 
 cdef struct BinaryCrossEntropyProbabilities:
@@ -23,7 +28,7 @@ cdef struct BinaryFocal:
     double alpha_negative
 
 cdef struct BinaryFocalSmallPower:
-    double gamma  # a whole number from 0 to 7, as products instead of a power: gamma = bit_1 + 2·bit_2 + 4·bit_4
+    double gamma  # a whole number from 0 to 4, as products instead of a power: gamma = bit_1 + 2·bit_2 + 4·bit_4
     double bit_1
     double bit_2
     double bit_4
@@ -45,8 +50,20 @@ cdef struct SharpArctan:
     double epsilon
 
 
+ctypedef fused LogitsFocal:
+    BinaryFocal
+    BinaryFocalSmallPower
+
+# Made of exp(-|z|), which the sweep computes (lifted, see math.pxd) in a loop of its own.
+ctypedef fused LogitsLoss:
+    BinaryCrossEntropy
+    BinaryCrossEntropyAdjusted
+    BinaryFocal
+    BinaryFocalSmallPower
+
 ctypedef fused BinaryLoss:
     BinaryCrossEntropy
+    BinaryCrossEntropyAdjusted
     BinaryCrossEntropyProbabilities
     BinaryFocal
     BinaryFocalSmallPower
@@ -56,22 +73,35 @@ ctypedef fused BinaryLoss:
     SharpArctan
 
 
-cdef inline void binary(const BinaryLoss* p, real y, real z, real v,
+cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted,
                         real* loss, real* gradient, real* hessian) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real s = <real>2 * y - one
     cdef real m = s * z
 
+    cdef bint right_side = z >= zero
+    cdef real kept, moved, positive, negative, wrong
+
     if BinaryLoss is BinaryCrossEntropy:
-        binary_cross_entropy(y, z, v, <real>p.label_smoothing, loss, gradient, hessian)
+        wrong = absolute((one if right_side else zero) - y)
+        binary_cross_entropy(z, unlift(lifted), right_side, one - wrong, wrong, one, loss, gradient, hessian)
+
+    elif BinaryLoss is BinaryCrossEntropyAdjusted:
+        kept = one - <real>p.label_smoothing
+        moved = <real>0.5 * <real>p.label_smoothing
+        positive = mad(y, kept, moved)
+        negative = mad(one - y, kept, moved)
+        binary_cross_entropy(z, unlift(lifted), right_side, v * positive if right_side else negative,
+                             negative if right_side else v * positive, mad(v, positive, negative),
+                             loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
         binary_cross_entropy_probabilities(y, z, v, <real>p.label_smoothing, <real>p.eps, <real>p.log_eps,
                                            loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocal or BinaryLoss is BinaryFocalSmallPower:
-        binary_focal(p, m, s, <real>p.alpha_positive if y > zero else <real>p.alpha_negative, loss, gradient, hessian)
+        binary_focal(p, m, lifted, s, <real>p.alpha_positive if y > zero else <real>p.alpha_negative, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalProbabilities:
         binary_focal_probabilities(y, z, <real>p.gamma,
@@ -88,24 +118,16 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v,
         sharp_arctan(m, s, <real>p.epsilon, loss, gradient, hessian)
 
 
-cdef inline void binary_cross_entropy(real y, real z, real pos_weight, real label_smoothing,
+cdef inline void binary_cross_entropy(real z, real e, bint right_side, real right, real wrong, real both,
                                       real* loss, real* gradient, real* hessian) noexcept nogil:
-    # Only positive terms, so nothing cancels: softplus(±z) = log1p(e^-|z|) + max(±z, 0).
+    # positive·softplus(-z) + negative·softplus(z), with softplus(±z) = log1p(e^-|z|) + max(±z, 0): no term cancels.
+    # `right` is the weight of the label on z's side of 0, `wrong` of the other, `both` their sum.
     cdef real zero = <real>0
-    cdef real one = <real>1
-    cdef real kept = one - label_smoothing
-    cdef real moved = <real>0.5 * label_smoothing
-    cdef real positive = pos_weight * mad(y, kept, moved)
-    cdef real negative = mad(one - y, kept, moved)
-    cdef real a = absolute(z)
-    cdef real e = exp(-a)
-    cdef real d = one + e
-    cdef real wrong = negative if z > zero else positive
-    cdef real linear = a * wrong
-    cdef real both = positive + negative
+    cdef real d = <real>1 + e
+    cdef real linear = absolute(z) * wrong
+    cdef real slope = mad(-e, right, wrong) / d
     loss[0] = mad(both, log1p_unit(e), linear if wrong > zero else zero)  # not inf·0
-    # (1-y)·sigmoid(z) - y·sigmoid(-z)
-    gradient[0] = (negative * (one if z > zero else e) - positive * (e if z > zero else one)) / d
+    gradient[0] = slope if right_side else -slope
     hessian[0] = both * e / (d * d)
 
 
@@ -142,135 +164,140 @@ cdef inline void binary_cross_entropy_probabilities(real y, real prob, real pos_
     hessian[0] = curve + other_curve if inside else nan
 
 
-ctypedef fused LogitsFocal:
-    BinaryFocal
-    BinaryFocalSmallPower
 
 
-cdef inline void binary_focal(const LogitsFocal* p, real m, real s, real alpha,
+cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s, real alpha,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
     # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m).
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real gamma = <real>p.gamma
+    cdef bint right_side = m > zero
     cdef real a = absolute(m)
-    cdef real e = exp(-a)
+    cdef real e = unlift(lifted)
     cdef real d = one + e
     cdef real rest = log1p_unit_rest(e)
     cdef real log1p_e = e - rest
-    cdef real q = (e if m > zero else one) / d
-    cdef real p_t = (one if m > zero else e) / d
-    cdef real surprise = log1p_e + (zero if m > zero else a)
-    # p_t · surprise tends to 0 where p_t does
-    cdef real p_surprise = p_t * surprise
-    cdef real power, exponent, high, part, low, q2, q4
-    p_surprise = p_surprise if p_t > zero else zero
+    cdef real q = (e if right_side else one) / d
+    cdef real p_t = (one if right_side else e) / d
+    cdef real surprise = log1p_e + (zero if right_side else a)
+    cdef real power, high, part, q2, curve, bounded
 
     if LogitsFocal is BinaryFocalSmallPower:
         q2 = q * q
-        q4 = q2 * q2
         power = mad(q, <real>p.bit_1, one - <real>p.bit_1)
         power = power * mad(q2, <real>p.bit_2, one - <real>p.bit_2)
-        power = power * mad(q4, <real>p.bit_4, one - <real>p.bit_4)
+        power = power * mad(q2 * q2, <real>p.bit_4, one - <real>p.bit_4)
     else:
-        # q^gamma = exp(-gamma · softplus(m)), with the exponent in two parts: an error of the exponent is an error of
-        # the power, relative to 1.
-        a = a if m > zero else zero
+        # q^gamma = exp(-gamma·softplus(m)), the softplus in two parts
+        a = a if right_side else zero
         high = a + log1p_e
         part = high - a
-        low = ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest)
-        exponent = -gamma * high
-        low = product_rest(-gamma, high, exponent) - gamma * low
-        power = exp_sum(exponent, low if exponent > <real>-800 else zero)  # beyond, it is 0 and low may be NaN
+        power = power_of(-gamma, high,
+                         ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))
 
     power = alpha * power
     loss[0] = power * surprise
-    gradient[0] = -s * power * mad(gamma, p_surprise, q)
-    hessian[0] = power * mad(p_t * q, mad(<real>2, gamma, one), gamma * p_surprise * mad(gamma, p_t, -q))
+    # p_t·surprise tends to 0 where p_t does: the bound only keeps inf·0 away
+    bounded = surprise if surprise < <real>1000 else <real>1000
+    gradient[0] = -s * power * mad(gamma * p_t, bounded, q)
+    # p_t may be subnormal and multiplied by a large curve
+    curve = mad(q, mad(<real>2, gamma, one), gamma * bounded * mad(gamma, p_t, -q))
+    hessian[0] = power * curve * p_t if right_side else unlift(power * curve * lifted / d)
 
 
 cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real alpha,
                                             real* loss, real* gradient, real* hessian) noexcept nogil:
     # q = 1 - p_t. With b = -log(p_t)/q, which is at least 1:
-    # gradient -(gamma·b + 1/p_t)·q^gamma, Hessian (gamma·((gamma-1)·b + 2/p_t)/q + 1/p_t²)·q^gamma.
+    # gradient -(gamma·b + 1/p_t)·q^gamma, Hessian gamma·((gamma-1)·b + 2/p_t)·q^(gamma-1) + q^gamma/p_t².
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real nan = zero / zero
     cdef real infinity = one / zero
+    cdef bint positive = y > zero
+    cdef bint inside = (prob >= zero) & (prob <= one)
     cdef real log_prob = log(prob)
     cdef real log_rest = log1p(-prob)
-    cdef bint positive = y > zero
     cdef real p_t = prob if positive else one - prob
     cdef real q = one - prob if positive else prob
     cdef real surprise = -(log_prob if positive else log_rest)
-    cdef real log_q = log_rest if positive else log_prob
-    cdef real power = exp(gamma * log_q)
-    cdef real b = surprise / q
-    cdef real gamma_b, power_below, slope, curve
-    cdef bint inside = (prob >= zero) & (prob <= one)
-    b = b if q > zero else one
+    cdef real b = surprise / q if q > zero else one
+    cdef real low
+    cdef real log_q = log_high(q, &low)
+    cdef real power = power_of(gamma, log_q, low)
+    cdef real power_below = power_of(gamma - one, log_q, low)
+    cdef real gamma_b = gamma * b
+    cdef real slope, curve
+    # Limits at q = 0 (0 < gamma), at p_t = 0 (b is inf), and without focus (gamma = 0).
+    power = power if q > zero else zero
     power = power if gamma > zero else one
-    gamma_b = gamma * b
-    gamma_b = gamma_b if gamma > zero else zero
-    power_below = power / q
-    curve = infinity if gamma < one else (one if gamma == one else zero)  # q^(gamma-1) at 0
-    power_below = power_below if q > zero else curve
+    power_below = power_below if q > zero else (infinity if gamma < one else (one if gamma == one else zero))
     power_below = power_below if gamma > zero else zero
-    power = alpha * power
-    slope = power * (gamma_b + one / p_t)
-    slope = -slope if positive else slope
+    gamma_b = gamma_b if gamma > zero else zero
+    slope = alpha * power * (gamma_b + one / p_t)
     curve = mad(gamma - one, gamma_b, <real>2 * gamma / p_t)
-    curve = mad(alpha * power_below, curve, power / p_t / p_t)
-    curve = curve if p_t > zero else infinity
-    loss[0] = power * surprise if inside else nan
-    gradient[0] = slope if inside else nan
+    curve = alpha * mad(power_below, curve, power / p_t / p_t) if p_t > zero else infinity
+    loss[0] = alpha * power * surprise if inside else nan
+    gradient[0] = (-slope if positive else slope) if inside else nan
     hessian[0] = curve if inside else nan
 
 
 cdef inline void hinge(real m, real s, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With margin 0 the kink takes the slope of the wrong side, so that learning starts from zero.
+    # With margin 0 the kink takes the slope of the wrong side, so that learning starts from zero: m <= 0 is m below the
+    # smallest number.
     cdef real zero = <real>0
-    cdef bint active = (m < margin) | ((m == margin) & (margin == zero))
+    cdef real threshold = margin if margin > zero else smallest(zero)
+    cdef bint active = m < threshold
     cdef real short = margin - m
-    loss[0] = short if m < margin else zero
+    loss[0] = short if active else zero
     gradient[0] = -s if active else zero
     hessian[0] = zero
 
 
 cdef inline void sharp_algebraic(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # phi(m) = m/h, h = sqrt(m² + epsilon); 1 - phi = epsilon/(h(h + m)) for m > 0, where it would cancel.
-    # Very large margins are scaled by c, so that m² does not overflow.
+    # phi(m) = m/h, h² = m² + epsilon; 1 - phi = epsilon/(h(h + m)) for m > 0, where it would cancel.
+    # Very large margins are scaled by c, so that m² does not overflow; the Hessian rounds once below the normal range.
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real limit, small, c, t, h, ratio, slope
+    cdef real limit, small, up, down, c, t, square, h, ratio, slope
     if real is double:
         limit = <double>1e150
-        small = <double>2.8451311993408992e-160  # 2^-530
+        small = <double>2.8446921640200254e-160  # 2^-530
+        up = <double>1152921504606846976.0  # 2^60
+        down = <double>8.673617379884035e-19
     else:
         limit = <float>1e18
         small = <float>1.3552527156068805e-20  # 2^-66
+        up = <float>16777216.0  # 2^24
+        down = <float>5.960464477539063e-08
     c = small if absolute(m) > limit else one
     t = m * c
-    h = sqrt(mad(t, t, epsilon * c * c))
+    square = mad(t, t, epsilon * c * c)
+    h = sqrt(square)
     ratio = epsilon * c / (h * (h + absolute(t))) * c
     loss[0] = ratio if m > zero else <real>2 - ratio
-    slope = epsilon * c / (h * h) * c / h * c
+    slope = epsilon * c / square / h * c * c
     gradient[0] = -s * slope
-    hessian[0] = <real>3 * slope * (t / h) / h * c
+    hessian[0] = <real>3 * slope * (t * up / square) * down * c
 
 
 cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = 2/pi·atan(m/epsilon); 1 - phi = 2/pi·atan(epsilon/m) for m > 0, where it would cancel.
+    # With t the smaller of |m| and epsilon over the larger: slope 2/pi·(1 or t)/(larger·(1 + t²)).
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real two_over_pi = <real>0.6366197723675814
     cdef real a = absolute(m)
     cdef bint inner = a <= epsilon
     cdef real larger = epsilon if inner else a
-    cdef real t = (a if inner else epsilon) / larger
-    cdef real angle = two_over_pi * atan_ratio(epsilon if m > zero else a, a if m > zero else epsilon)
-    cdef real slope = two_over_pi * (one if inner else t) / larger / mad(t, t, one)
+    cdef real smaller = a if inner else epsilon
+    cdef real t = smaller / larger
+    cdef real d = larger * mad(t, t, one)
+    cdef real angle = times_two_over_pi(atan_ratio(epsilon if m > zero else a, a if m > zero else epsilon))
+    cdef real slope = times_two_over_pi(one if inner else t) / d
+    cdef real up, down
     loss[0] = angle if m > zero else one + angle
     gradient[0] = -s * slope
-    t = (t if inner else one) / mad(t, t, one)
-    hessian[0] = copysign(<real>2 * slope * t / larger, m)
+    # 4/pi·t/d²; a subnormal t would lose digits before they are divided by a small d
+    up = <real>16777216.0 if smaller < one else one  # 2^24
+    down = <real>5.960464477539063e-08 if smaller < one else one
+    hessian[0] = with_sign_of(times_two_over_pi(<real>2 * (smaller * up / larger)) / d / d * down, m)
