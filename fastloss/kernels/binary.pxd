@@ -5,7 +5,7 @@
 # dealt with by the sweep.
 
 from .math cimport (
-    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, smallest, sqrt,
+    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, product_rest, smallest, sqrt,
     times_two_over_pi, unlift, with_sign_of,
 )
 from .types cimport real
@@ -128,7 +128,7 @@ cdef inline void binary_cross_entropy(real z, real e, bint right_side, real righ
     cdef real slope = mad(-e, right, wrong) / d
     loss[0] = mad(both, log1p_unit(e), linear if wrong > zero else zero)  # not inf·0
     gradient[0] = slope if right_side else -slope
-    hessian[0] = both * e / (d * d)
+    hessian[0] = both * e / mad(e, e + <real>2, <real>1)
 
 
 cdef inline void binary_cross_entropy_probabilities(real y, real prob, real pos_weight, real label_smoothing, real eps,
@@ -234,10 +234,11 @@ cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real 
     power_below = power_below if q > zero else (infinity if gamma < one else (one if gamma == one else zero))
     power_below = power_below if gamma > zero else zero
     gamma_b = gamma_b if gamma > zero else zero
-    slope = alpha * power * (gamma_b + one / p_t)
+    power = alpha * power
+    slope = power * (gamma_b + one / p_t)
     curve = mad(gamma - one, gamma_b, <real>2 * gamma / p_t)
-    curve = alpha * mad(power_below, curve, power / p_t / p_t) if p_t > zero else infinity
-    loss[0] = alpha * power * surprise if inside else nan
+    curve = mad(alpha * power_below, curve, power / p_t / p_t) if p_t > zero else infinity
+    loss[0] = power * surprise if inside else nan
     gradient[0] = (-slope if positive else slope) if inside else nan
     hessian[0] = curve if inside else nan
 
@@ -259,7 +260,7 @@ cdef inline void sharp_algebraic(real m, real s, real epsilon, real* loss, real*
     # Very large margins are scaled by c, so that m² does not overflow; the Hessian rounds once below the normal range.
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real limit, small, up, down, c, t, square, h, ratio, slope
+    cdef real limit, small, up, down, c, t, square, h, ratio, slope, factor, part, rest
     if real is double:
         limit = <double>1e150
         small = <double>2.8446921640200254e-160  # 2^-530
@@ -278,12 +279,19 @@ cdef inline void sharp_algebraic(real m, real s, real epsilon, real* loss, real*
     loss[0] = ratio if m > zero else <real>2 - ratio
     slope = epsilon * c / square / h * c * c
     gradient[0] = -s * slope
-    hessian[0] = <real>3 * slope * (t * up / square) * down * c
+    # 3·epsilon·m/h⁵: what rounding took from 3·epsilon and from m² + epsilon goes back in
+    factor = <real>3 * epsilon
+    ratio = t * up / square
+    ratio = mad(ratio, factor, ratio * product_rest(<real>3, epsilon, factor))
+    part = square - epsilon * c * c
+    rest = (t * t - part) + product_rest(t, t, t * t) + ((epsilon * c * c - (square - part)))
+    ratio = mad(ratio, <real>-2.5 * rest / square, ratio)
+    hessian[0] = ratio * c / square * c / h * c * c * down
 
 
 cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = 2/pi·atan(m/epsilon); 1 - phi = 2/pi·atan(epsilon/m) for m > 0, where it would cancel.
-    # With t the smaller of |m| and epsilon over the larger: slope 2/pi·(1 or t)/(larger·(1 + t²)).
+    # With t the smaller of |m| and epsilon over the larger: slope 2/pi·(1 or t)/(larger + smaller·t).
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real a = absolute(m)
@@ -291,7 +299,7 @@ cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gr
     cdef real larger = epsilon if inner else a
     cdef real smaller = a if inner else epsilon
     cdef real t = smaller / larger
-    cdef real d = larger * mad(t, t, one)
+    cdef real d = mad(smaller, t, larger)
     cdef real angle = times_two_over_pi(atan_ratio(epsilon if m > zero else a, a if m > zero else epsilon))
     cdef real slope = times_two_over_pi(one if inner else t) / d
     cdef real up, down

@@ -156,25 +156,28 @@ cdef inline real unlift(real x) noexcept nogil:
 cdef inline real exp_reduced(real x, real low, real bias, real* shifted) noexcept nogil:
     """exp(x + low)·2^-k for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an exponent
     (2^k is multiplied in: added to the exponent bits it would turn a NaN into a number)."""
-    cdef real magic, k, r
+    cdef real magic, k, rounded, r, tail
     if real is double:
         magic = <double>MAGIC_F64 + bias
         shifted[0] = mad(x, <double>1.4426950408889634, magic)
         k = shifted[0] - magic
-        r = mad(k, <double>-0.6931471805598903, x)
-        r = mad(k, <double>-5.497923018708371e-14, r) + low
-        return <double>1 + mad(r * r, polynomial10[real](
+        rounded = mad(k, <double>-0.6931471805598903, x)
+        low = mad(k, <double>-5.497923018708371e-14, low)
+        r = rounded + low
+        tail = polynomial10[real](
             r, <double>0.5000000000000001, 0.16666666666666674, 0.04166666666662315, 0.008333333333322578,
             0.0013888888917505762, 0.00019841269885661545, 2.480152097304111e-05, 2.755724325676897e-06,
-            2.7620207397840056e-07, 2.510973569769468e-08), r)
+            2.7620207397840056e-07, 2.510973569769468e-08)
     else:
         magic = <float>MAGIC_F32 + bias
         shifted[0] = mad(x, <float>1.442695, magic)
         k = shifted[0] - magic
-        r = mad(k, <float>-0.693145751953125, x)
-        r = mad(k, <float>-1.4286068e-06, r) + low
-        return <float>1 + mad(r * r, polynomial5[real](
-            r, <float>0.5, 0.16666576, 0.041666467, 0.008363251, 0.0013934969), r)
+        rounded = mad(k, <float>-0.693145751953125, x)
+        low = mad(k, <float>-1.4286068e-06, low)
+        r = rounded + low
+        tail = polynomial5[real](r, <float>0.5, 0.16666576, 0.041666467, 0.008363251, 0.0013934969)
+    low = low - (r - rounded)  # what r has lost
+    return <real>1 + (r + mad(r * r, tail, low))
 
 
 # log1p_unit(x) domain [0, 1]
