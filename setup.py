@@ -3,6 +3,7 @@
 Metadata is in pyproject.toml; ISAs and flags are in build_tools/isa.py.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -56,7 +57,13 @@ class BuildExt(build_ext):
             self.build_temp = temp
 
     def find_openmp(self, kind):
-        """The flags that compile and link an OpenMP program here, or none: then the build is serial."""
+        """The flags that compile and link an OpenMP program here, or none: then the build is serial.
+
+        FASTLOSS_NO_OPENMP=1 asks for none.
+        """
+        if os.environ.get("FASTLOSS_NO_OPENMP", "0") not in ("", "0"):
+            print("fastloss: FASTLOSS_NO_OPENMP is set; building for one thread")
+            return [], []
         compile_flags, link_flags = isa.openmp_flags(kind)
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.c"
@@ -70,9 +77,10 @@ class BuildExt(build_ext):
         return compile_flags, link_flags
 
 
-headers = [str(p) for p in KERNELS.glob("*.pxd")] + [str(KERNELS / "bits.h")]
+# What a module is compiled again for, beside its own source: formulas and flags.
+depends = [str(p) for p in KERNELS.glob("*.pxd")] + [str(KERNELS / "bits.h"), "build_tools/isa.py", "setup.py"]
 extensions = [
-    Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=headers,
+    Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],
               define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")])
     for name in ("_sweeps", "_driver")

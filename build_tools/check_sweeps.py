@@ -51,7 +51,8 @@ def faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str
     found = []
     store = re.compile(rf"v?mov[au]p[sd]\s+%{register}\d+,[^%]*\(")
     width = "ps" if single else "pd"
-    arithmetic = re.compile(rf"v?(add|sub|mul|max|min|and|or|cmp\w*|blendm|f\w*?add\d*|movap|movup|xor)\w*{width}\s.*%{register}")
+    arithmetic = re.compile(rf"v?(add|sub|mul|max|min|and|or|cmp\w*|blendm|f\w*?add\d*|movap|movup|xor)\w*{width}\s"
+                            rf".*%{register}")
     if not any(any(store.match(t) for t in body) and any(arithmetic.match(t) for t in body) for body in loops(code)):
         found.append(f"no loop that stores whole {register} registers")
     # (Parameters are doubles, converted once before the loop.)

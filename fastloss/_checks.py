@@ -63,7 +63,7 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
 
 
 def class_weight(value: ClassWeight) -> Any:
-    """None, "balanced", an object with changing `weights`, or an array of pairs (negative, positive)."""
+    """None, "balanced", an object with changing `weights`, or a read-only array of pairs (negative, positive)."""
     if value is None or (isinstance(value, str) and value == "balanced") or hasattr(value, "weights"):
         return value
     if isinstance(value, str):
@@ -103,20 +103,15 @@ def as_array(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} is a masked array: fill it, or give masked samples a sample_weight of 0")
     if hasattr(value, "tocsr") and hasattr(value, "toarray"):
         raise TypeError(f"{name} is sparse: give a dense array (.toarray())")
-    array = np.asarray(value)
-    if array.dtype == object and hasattr(value, "isna"):  # pandas' nullable dtypes
+    nullable = _nullable(value)
+    if nullable:
         missing = np.asarray(value.isna())
         if missing.any():
-            index = ", ".join(str(int(i[0])) for i in np.nonzero(missing))
+            index = ", ".join(map(str, _first(missing)))
             raise TypeError(f"{name} has a missing value (NA) at index {index}: fill it, or drop the sample")
-        kinds = [dtype.kind for dtype in np.atleast_1d(getattr(value, "dtypes", value.dtype))
-                 if hasattr(dtype, "kind")]
-        if kinds and set(kinds) <= set("biuf"):
-            array = np.asarray(value, dtype=np.float64)
-    if array.size == 0 and not isinstance(value, np.ndarray) and array.dtype == np.float64:
-        pass  # an empty list
-    if array.dtype.kind == "O" and any(v is None for v in array.ravel()[:1]):
-        raise TypeError(f"{name} holds None: it must hold numbers")
+    array = np.asarray(value)
+    if nullable and array.dtype == object:
+        array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}: it must be {FORMATS}")
     if array.dtype.itemsize > 8:  # long double
@@ -126,6 +121,14 @@ def as_array(value: Any, name: str) -> np.ndarray:
     if not array.dtype.isnative or not array.flags.aligned:
         array = array.astype(array.dtype.newbyteorder("="))
     return array.view(np.ndarray)
+
+
+def _nullable(value: Any) -> bool:
+    """Whether a pandas object has numbers of a dtype that can hold NA."""
+    if not hasattr(value, "isna"):
+        return False
+    dtypes = value.dtypes if hasattr(value, "columns") else [value.dtype]
+    return any(not isinstance(dtype, np.dtype) and getattr(dtype, "kind", "O") in "biuf" for dtype in dtypes)
 
 
 def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
@@ -164,9 +167,10 @@ def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: s
             _raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed} (or -1 and 1)", y_true, ~good)
         negative, unit = y == -1, (y >= 0) & (y < 1)
         first_negative, first_unit = (_first(mask) for mask in (negative, unit))
-        later = unit if first_unit > first_negative else negative
-        _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
-                  + ": labels must be 0 and 1, or -1 and 1", y_true, later)
+        if negative.any() and unit.any():
+            later = unit if first_unit > first_negative else negative
+            _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
+                      + ": labels must be 0 and 1, or -1 and 1", y_true, later)
     if sample_weight is not None:
         with np.errstate(over="ignore"):
             rounded = sample_weight.astype(dtype)

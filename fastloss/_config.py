@@ -7,8 +7,6 @@ from ._version import __version__
 from .kernels import _driver
 
 
-
-
 def show_config() -> None:
     """Prints the version, the chosen ISA (and those this CPU runs), the compiler, OpenMP and the threads."""
     print(f"fastloss  {__version__}")

@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Array: TypeAlias = NDArray[np.floating[Any]]
-ClassWeight: TypeAlias = "None | Literal['balanced'] | Mapping[int, float] | ArrayLike | DynamicClassWeight"
+ClassWeight: TypeAlias = "Literal['balanced'] | Mapping[int, float] | ArrayLike | DynamicClassWeight | None"

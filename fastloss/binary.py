@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
@@ -25,6 +26,10 @@ class BinaryLoss(Loss):
     def _bind(self, formula: str, parameters: Mapping[str, float], arguments: dict[str, Any], *, cost: float,
               varying: str = "") -> None:
         class_weight = _checks.class_weight(arguments["class_weight"])
+        if isinstance(arguments["class_weight"], Mapping):  # a copy, which no caller can change
+            arguments["class_weight"] = MappingProxyType(dict(arguments["class_weight"]))
+        else:
+            arguments["class_weight"] = class_weight
         value = arguments.get(varying)
         evaluator = kernels.bind(formula, dict(parameters), target=self.target, cost=cost, varying_name=varying,
                                  varying=1.0 if value is None else value, class_weight=class_weight)
@@ -45,9 +50,8 @@ class BinaryCrossEntropy(BinaryLoss):
         Moves targets towards ½: y(1 - ε) + ε/2, after class weights and before ``pos_weight``.
     pos_weight : float >= 0 or array of shape (k,), optional
         Multiplies the positive term; an array gives each column of y_pred, of shape (n, k), its own.
-    class_weight : dict {0 or -1: weight, 1: weight}, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, \
-optional
-        Weighs samples by their label: (1 - y)·weight₀ + y·weight₁.
+    class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
+        Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
     eps : float in [0, ½), default 0.0
         With probabilities: p and 1 - p are not taken below eps; the gradient is 0 where they would be.
 
@@ -119,9 +123,8 @@ class BinaryFocal(BinaryLoss):
         Weight of positives, with 1 - alpha for negatives; None: 1 for both.
     inputs : {"logits", "probabilities"}, default "logits"
         Whether y_pred is a raw score z, with p = sigmoid(z), or p itself.
-    class_weight : dict {0 or -1: weight, 1: weight}, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, \
-optional
-        Weighs samples by their label.
+    class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
+        Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
 
     Notes
     -----
@@ -183,9 +186,8 @@ class Hinge(BinaryLoss):
     ----------
     margin : float >= 0, default 1.0
         How far on the right side a score must be.
-    class_weight : dict {0 or -1: weight, 1: weight}, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, \
-optional
-        Weighs samples by their label.
+    class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
+        Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
 
     Notes
     -----
@@ -223,9 +225,8 @@ class Sharp(BinaryLoss):
         φ(z) = z/√(z² + ε), or (2/π) arctan(z/ε).
     epsilon : float > 0, default 1.0
         The smaller, the sharper.
-    class_weight : dict {0 or -1: weight, 1: weight}, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, \
-optional
-        Weighs samples by their label.
+    class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
+        Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
 
     Notes
     -----

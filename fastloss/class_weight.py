@@ -32,7 +32,8 @@ def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] 
 
     References
     ----------
-    Y. Cui, M. Jia, T.-Y. Lin, Y. Song and S. Belongie, *Class-balanced loss based on effective number of samples*, 2019.
+    Y. Cui, M. Jia, T.-Y. Lin, Y. Song and S. Belongie, *Class-balanced loss based on effective number of samples*,
+    2019.
 
     Examples
     --------

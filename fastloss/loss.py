@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,7 +40,9 @@ class Loss:
         Where to write, instead of new arrays: y_pred's shape and memory order; float32 where y_pred is float32 or
         float16, else float64. One of them may be y_pred itself. ``loss_out`` goes with ``reduction="none"`` only.
 
-    Values of float32 and float16 are computed in float32, of other dtypes in float64; sums always in float64.
+    y_pred of float32 and float16 is computed in float32, of other dtypes in float64, and targets, weights and parameters
+    are rounded to that; sums are always float64. A mean of losses so large that their sum overflows is still right, but
+    for calls that write over y_pred: there it is inf.
     """
 
     __slots__ = ("_evaluator", "_parameters")
@@ -102,7 +105,10 @@ class Loss:
         return hash((type(self), repr(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._parameters)
+        return _rebuild, (type(self), {k: _picklable(v) for k, v in self._parameters.items()})
+
+    def __sklearn_clone__(self) -> Loss:
+        return self  # immutable
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
                  reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
@@ -176,8 +182,12 @@ def _rebuild(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
     return cls(**parameters)
 
 
+def _picklable(value: Any) -> Any:
+    return dict(value) if isinstance(value, MappingProxyType) else value
+
+
 def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return value.tolist() if isinstance(value, np.ndarray) else _picklable(value)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -12,7 +12,7 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from .types cimport (
-    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
+    BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
     INT8, LOSS, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT, DType, Job, Kernel, Partial, Stream,
     Target, run_chunk,
 )
@@ -140,7 +140,7 @@ cdef inline int code_of(cnp.ndarray array) noexcept:
     return -1
 
 
-# The order in which y_pred's elements lie in memory: `inner` of them `outer` times. Other arrays are walked the same way.
+# The order in which y_pred's elements lie in memory: `inner` of them `outer` times. Other arrays are walked alike.
 cdef struct Layout:
     int ndim
     Py_ssize_t outer
@@ -449,14 +449,14 @@ cdef class Evaluator:
             return self.class_weight
         if self.class_weight == "balanced":
             if cnp.PyArray_NDIM(y) == 1:
-                return self.balanced(y, z)
-            return np.array([self.balanced(y[:, column], z[:, column]) for column in range(y.shape[1])]).reshape(-1, 2)
+                return self.balanced(y, y, z)
+            return np.array([self.balanced(y[:, column], y, z) for column in range(y.shape[1])]).reshape(-1, 2)
         return _checks.binary_pair(self.class_weight.weights, "class_weight")
 
-    cdef cnp.ndarray balanced(self, cnp.ndarray y, cnp.ndarray z):
-        """N / (2·N_c), counted by the weight pass: class weights of (1, 0) and (0, 1) sum to the counts."""
+    cdef cnp.ndarray balanced(self, cnp.ndarray column, cnp.ndarray y, cnp.ndarray z):
+        """N / (2·N_c) of a column of y, counted by the weight pass: class weights of (1, 0) and (0, 1) sum to N_c."""
         cdef Job job
-        cdef Layout layout = layout_of(y)
+        cdef Layout layout = layout_of(column)
         cdef Total total
         cdef double pair[2]
         cdef int c
@@ -466,7 +466,7 @@ cdef class Evaluator:
         job.target = self.target
         job.mode = WEIGHT
         job.size = job.inner = layout.inner
-        job.y_true = stream_of(y, &layout)
+        job.y_true = stream_of(column, &layout)
         job.weight_unit = 1.0
         job.weighted = True
         job.class_weight = pair
@@ -500,17 +500,11 @@ cdef Stream row_stream(cnp.ndarray row, const Layout* layout) noexcept:
 
 cdef cnp.ndarray output(object out, str name, cnp.ndarray z, int typenum, const Layout* layout):
     """The caller's array, checked, or a new one in y_pred's order."""
-    cdef cnp.npy_intp* dims = cnp.PyArray_DIMS(z)
     if out is None:
-        return cnp.PyArray_EMPTY(layout.ndim, dims, typenum, layout.ndim == 2 and layout.fast_axis == 0)
-    _checks_needed = (
-        type(out) is not cnp.ndarray or cnp.PyArray_TYPE(out) != typenum or not cnp.PyArray_ISBEHAVED(out)
-        or not same_shape(out, z))
-    if not _checks_needed and layout.ndim == 1:
-        _checks_needed = abs(cnp.PyArray_STRIDE(out, 0)) < cnp.PyArray_ITEMSIZE(out) and dims[0] > 1
-    elif not _checks_needed:
-        _checks_needed = not (cnp.PyArray_IS_C_CONTIGUOUS(out) and cnp.PyArray_IS_C_CONTIGUOUS(z))
-    if _checks_needed:
+        return cnp.PyArray_EMPTY(layout.ndim, cnp.PyArray_DIMS(z), typenum, layout.ndim == 2 and layout.fast_axis == 0)
+    # The usual case at a glance; the rest, and what to say of it, is in _checks.
+    if not (type(out) is cnp.ndarray and cnp.PyArray_TYPE(out) == typenum and cnp.PyArray_ISBEHAVED(out)
+            and same_shape(out, z) and cnp.PyArray_IS_C_CONTIGUOUS(out) and cnp.PyArray_IS_C_CONTIGUOUS(z)):
         _checks.output(out, name, z, np.float32 if typenum == cnp.NPY_FLOAT else np.float64)
     return <cnp.ndarray>out
 

@@ -12,8 +12,8 @@ from .math cimport fastloss_f32_from_bits
 from .regression cimport RegressionLoss, regression
 from .types cimport (
     ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS, PAST_CACHE,
-    SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT16, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
-    UINT32, UINT64, Job, Kernel, Parameters, Partial, Stream, real, sweep_f32, sweep_f64,
+    SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
+    UINT32, UINT64, Job, Kernel, Partial, Stream, real, sweep_f32, sweep_f64,
 )
 
 cdef extern from "bits.h" nogil:
@@ -33,7 +33,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     # `mode` is a constant wherever this is inlined: what is not wanted is never computed.
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
-    cdef real y, z, l, g, h
+    cdef real y, z, value, slope, curve
     cdef real unaligned[1024 + 16]
     cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
@@ -44,19 +44,19 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
         y = y_true[i]
         z = y_pred[i]
         if PointwiseLoss in RegressionLoss:
-            regression(&p, y, z, varying[i], &l, &g, &h)
+            regression(&p, y, z, varying[i], &value, &slope, &curve)
         else:
-            binary(&p, y, z, varying[i], exponentials[i], &l, &g, &h)
+            binary(&p, y, z, varying[i], exponentials[i], &value, &slope, &curve)
             # NaN in, NaN out, whatever the formula selects
-            l = l if z == z else z
-            g = g if z == z else z
-            h = h if z == z else z
+            value = value if z == z else z
+            slope = slope if z == z else z
+            curve = curve if z == z else z
         if mode & LOSS:
-            loss[i] = l
+            loss[i] = value
         if mode & GRADIENT:
-            gradient[i] = g * scale
+            gradient[i] = slope * scale
         if mode & HESSIAN:
-            hessian[i] = h * scale
+            hessian[i] = curve * scale
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
@@ -175,7 +175,8 @@ cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
     return scratch
 
 
-cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, const real* values) noexcept nogil:
+cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n,
+                const real* values) noexcept nogil:
     cdef Py_ssize_t row, column, i
     cdef char* data
     if is_direct(stream, inner, <real*>NULL):
@@ -202,10 +203,10 @@ cdef int look_at_targets(const real* y, Py_ssize_t n, bint soft) noexcept nogil:
     cdef int32_t other32 = 0, unit32 = 0
     for i in range(n):
         if real is double:
-            other64 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * y[i] != y[i]
+            other64 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * (y[i] - <real>1) != <real>0
             unit64 |= y[i] < <real>1
         else:
-            other32 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * y[i] != y[i]
+            other32 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * (y[i] - <real>1) != <real>0
             unit32 |= y[i] < <real>1
     return (BAD_TARGET if other64 | other32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
 
@@ -326,7 +327,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef double weights[1024]
     cdef double high[LANES]
     cdef double low[LANES]
-    cdef const real* y
+    cdef const real* y = y_scratch
     cdef const real* z
     cdef const real* v = v_scratch
     cdef real* loss
@@ -337,6 +338,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint past_cache = job.size * sizeof(real) > PAST_CACHE
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and is_direct(&job.y_pred, inner, unused)
+    cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
     cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL and not past_cache
     cdef bint gradient_direct = is_direct(&job.gradient, inner, unused) and not past_cache
@@ -353,8 +355,9 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     for index in range((stop - start + block - 1) // block):
         first = start + index * block
         n = min(block, stop - first)
-        y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
-        if job.target != ANY_REAL:
+        if labelled:
+            y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
+        if labelled and job.target != ANY_REAL:
             seen = look_at_targets(y, n, job.target == BINARY_SOFT)
             if seen & BAD_TARGET:  # or of -1 and 1
                 seen = read_signed_targets(y, n, job.target == BINARY_SOFT, y_scratch)

@@ -5,8 +5,8 @@
 # dealt with by the sweep.
 
 from .math cimport (
-    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, product_rest, smallest, sqrt,
-    times_two_over_pi, unlift, with_sign_of,
+    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, product_rest, smallest,
+    sqrt, times_two_over_pi, unlift, with_sign_of,
 )
 from .types cimport real
 
@@ -79,7 +79,6 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef real one = <real>1
     cdef real s = <real>2 * y - one
     cdef real m = s * z
-
     cdef bint right_side = z >= zero
     cdef real kept, moved, positive, negative, wrong
 
@@ -101,7 +100,8 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
                                            loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocal or BinaryLoss is BinaryFocalSmallPower:
-        binary_focal(p, m, lifted, s, <real>p.alpha_positive if y > zero else <real>p.alpha_negative, loss, gradient, hessian)
+        binary_focal(p, m, lifted, s, <real>p.alpha_positive if y > zero else <real>p.alpha_negative,
+                     loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalProbabilities:
         binary_focal_probabilities(y, z, <real>p.gamma,
@@ -131,8 +131,10 @@ cdef inline void binary_cross_entropy(real z, real e, bint right_side, real righ
     hessian[0] = both * e / mad(e, e + <real>2, <real>1)
 
 
-cdef inline void binary_cross_entropy_probabilities(real y, real prob, real pos_weight, real label_smoothing, real eps,
-                                                    real log_eps, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void binary_cross_entropy_probabilities(
+    real y, real prob, real pos_weight, real label_smoothing, real eps, real log_eps,
+    real* loss, real* gradient, real* hessian,
+) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real kept = one - label_smoothing
@@ -162,8 +164,6 @@ cdef inline void binary_cross_entropy_probabilities(real y, real prob, real pos_
     loss[0] = term + other_term if inside else nan
     gradient[0] = other_slope - slope if inside else nan
     hessian[0] = curve + other_curve if inside else nan
-
-
 
 
 cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s, real alpha,
@@ -197,7 +197,7 @@ cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s,
                          ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))
 
     power = alpha * power
-    loss[0] = power * surprise
+    loss[0] = power * surprise if power > zero else zero  # not 0·inf
     # p_t·surprise tends to 0 where p_t does: the bound only keeps inf·0 away
     bounded = surprise if surprise < <real>1000 else <real>1000
     gradient[0] = -s * power * mad(gamma * p_t, bounded, q)
@@ -235,10 +235,12 @@ cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real 
     power_below = power_below if gamma > zero else zero
     gamma_b = gamma_b if gamma > zero else zero
     power = alpha * power
-    slope = power * (gamma_b + one / p_t)
+    slope = power * (gamma_b + one / p_t) if power > zero else zero  # not 0·inf
+    surprise = power * surprise if power > zero else zero
     curve = mad(gamma - one, gamma_b, <real>2 * gamma / p_t)
     curve = mad(alpha * power_below, curve, power / p_t / p_t) if p_t > zero else infinity
-    loss[0] = power * surprise if inside else nan
+    curve = curve if alpha > zero else zero
+    loss[0] = surprise if inside else nan
     gradient[0] = (-slope if positive else slope) if inside else nan
     hessian[0] = curve if inside else nan
 
@@ -255,7 +257,8 @@ cdef inline void hinge(real m, real s, real margin, real* loss, real* gradient, 
     hessian[0] = zero
 
 
-cdef inline void sharp_algebraic(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void sharp_algebraic(real m, real s, real epsilon,
+                                 real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = m/h, h² = m² + epsilon; 1 - phi = epsilon/(h(h + m)) for m > 0, where it would cancel.
     # Very large margins are scaled by c, so that m² does not overflow; the Hessian rounds once below the normal range.
     cdef real zero = <real>0
@@ -284,9 +287,10 @@ cdef inline void sharp_algebraic(real m, real s, real epsilon, real* loss, real*
     ratio = t * up / square
     ratio = mad(ratio, factor, ratio * product_rest(<real>3, epsilon, factor))
     part = square - epsilon * c * c
-    rest = (t * t - part) + product_rest(t, t, t * t) + ((epsilon * c * c - (square - part)))
+    rest = (t * t - part) + product_rest(t, t, t * t) + (epsilon * c * c - (square - part))
     ratio = mad(ratio, <real>-2.5 * rest / square, ratio)
-    hessian[0] = ratio * c / square * c / h * c * c * down
+    ratio = ratio * c / square * c / h * c * c * down
+    hessian[0] = ratio if slope > zero else zero  # inf/inf at infinite margins
 
 
 cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:

@@ -78,29 +78,35 @@ cdef inline real polynomial3(real x, real c0, real c1, real c2) noexcept nogil:
 
 cdef inline real polynomial5(real x, real c0, real c1, real c2, real c3, real c4) noexcept nogil:
     cdef real x2 = x * x
-    return mad(mad(c3, x2, c1), x, mad(mad(c4, x2, c2), x2, c0))
+    cdef real even = mad(mad(c4, x2, c2), x2, c0)
+    return mad(mad(c3, x2, c1), x, even)
 
 
 cdef inline real polynomial7(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6) noexcept nogil:
     cdef real x2 = x * x
-    return mad(mad(mad(c5, x2, c3), x2, c1), x, mad(mad(mad(c6, x2, c4), x2, c2), x2, c0))
+    cdef real even = mad(mad(mad(c6, x2, c4), x2, c2), x2, c0)
+    return mad(mad(mad(c5, x2, c3), x2, c1), x, even)
 
 
-cdef inline real polynomial10(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6,
-                             real c7, real c8, real c9) noexcept nogil:
+cdef inline real polynomial10(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6, real c7, real c8,
+                              real c9) noexcept nogil:
     cdef real x2 = x * x
-    return mad(mad(mad(mad(mad(c9, x2, c7), x2, c5), x2, c3), x2, c1), x, mad(mad(mad(mad(c8, x2, c6), x2, c4), x2, c2), x2, c0))
+    cdef real even = mad(mad(mad(mad(c8, x2, c6), x2, c4), x2, c2), x2, c0)
+    cdef real odd = mad(mad(mad(mad(c9, x2, c7), x2, c5), x2, c3), x2, c1)
+    return mad(odd, x, even)
 
 
-cdef inline real polynomial11(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6,
-                             real c7, real c8, real c9, real c10) noexcept nogil:
+cdef inline real polynomial11(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6, real c7, real c8,
+                              real c9, real c10) noexcept nogil:
     cdef real x2 = x * x
-    return mad(mad(mad(mad(mad(c9, x2, c7), x2, c5), x2, c3), x2, c1), x, mad(mad(mad(mad(mad(c10, x2, c8), x2, c6), x2, c4), x2, c2), x2, c0))
+    cdef real even = mad(mad(mad(mad(mad(c10, x2, c8), x2, c6), x2, c4), x2, c2), x2, c0)
+    cdef real odd = mad(mad(mad(mad(c9, x2, c7), x2, c5), x2, c3), x2, c1)
+    return mad(odd, x, even)
 
 
 # exp(x)        domain [-inf, inf]
-#   float64     max 0.00 ulp at 0x0p+0
-#   float32     max 0.00 ulp at 0x0p+0
+#   float64     max 0.97 ulp at -0x1.f5d61f023db4p+5
+#   float32     max 0.99 ulp at 0x1.28ab9p+5
 cdef inline real exp(real x) noexcept nogil:
     return exp_sum(x, <real>0)
 
@@ -181,8 +187,8 @@ cdef inline real exp_reduced(real x, real low, real bias, real* shifted) noexcep
 
 
 # log1p_unit(x) domain [0, 1]
-#   float64     max 0.00 ulp at 0x0p+0
-#   float32     max 0.00 ulp at 0x0p+0
+#   float64     max 1.27 ulp at 0x1.f9d50c5f5566ep-1
+#   float32     max 1.28 ulp at 0x1.44f564p-1
 cdef inline real log1p_unit(real x) noexcept nogil:
     """log(1 + x) of an exponential e^-|a|: no exponent to take out."""
     return x - log1p_unit_rest(x)
@@ -250,8 +256,8 @@ cdef inline real mantissa(real x, real* k) noexcept nogil:
 
 
 # log(x)        domain [0, inf]
-#   float64     max 0.00 ulp at 0x0p+0
-#   float32     max 0.00 ulp at 0x0p+0
+#   float64     max 0.95 ulp at 0x1.69c120db14a71p-1
+#   float32     max 0.93 ulp at 0x1.663d62p-1
 cdef inline real log(real x) noexcept nogil:
     cdef real k
     cdef real f = mantissa(x, &k)
@@ -287,8 +293,8 @@ cdef inline real log_edges(real u, real result, real x) noexcept nogil:
 
 
 # log1p(x)      domain [-1, inf]
-#   float64     max 0.00 ulp at 0x0p+0
-#   float32     max 0.00 ulp at 0x0p+0
+#   float64     max 1.52 ulp at 0x1.b44c1202e6295p-2
+#   float32     max 1.51 ulp at 0x1.aedecap-2
 cdef inline real log1p(real x) noexcept nogil:
     # u = 1 + x loses the low bits of x: u = 2^k·(1 + f), and what was lost, c, goes back into f as c·2^-k.
     cdef real u = x + <real>1
@@ -297,15 +303,15 @@ cdef inline real log1p(real x) noexcept nogil:
     f = mantissa(u, &k)
     if real is double:
         # 2^-k, as 2^(1 - k)/2: k reaches 1024
-        scale = <double>0.5 * fastloss_f64_from_bits((<uint64_t>1024 - fastloss_bits_from_f64(k + <double>MAGIC_F64)) << 52)
+        scale = fastloss_f64_from_bits((<uint64_t>1024 - fastloss_bits_from_f64(k + <double>MAGIC_F64)) << 52)
     else:
-        scale = <float>0.5 * fastloss_f32_from_bits((<uint32_t>128 - fastloss_bits_from_f32(k + <float>MAGIC_F32)) << 23)
-    return log_edges(u, log_reduced(k, mad(c, scale, f)), x)
+        scale = fastloss_f32_from_bits((<uint32_t>128 - fastloss_bits_from_f32(k + <float>MAGIC_F32)) << 23)
+    return log_edges(u, log_reduced(k, mad(c, <real>0.5 * scale, f)), x)
 
 
 # atan(x)       domain [0, inf]
-#   float64     max 0.00 ulp at 0x0p+0
-#   float32     max 0.00 ulp at 0x0p+0
+#   float64     max 1.83 ulp at 0x1.b86554f27a10bp-2
+#   float32     max 1.85 ulp at 0x1.bc774ep-2
 cdef inline real atan(real x) noexcept nogil:
     return atan_ratio(x, <real>1)
 
@@ -327,9 +333,10 @@ cdef inline real atan_ratio(real a, real b) noexcept nogil:
     if real is double:
         high = <double>1.5707963267948966 if far else <double>0.7853981633974483
         low = <double>6.123233995736766e-17 if far else <double>3.061616997868383e-17
-        w = w * polynomial11[real](w, <double>-0.3333333333333333, 0.19999999999996249, -0.14285714284775008, 0.11111111022333395,
-                         -0.09090904824725113, 0.07692188256720497, -0.06664575780588049, 0.05858659540285397,
-                         -0.050879153647034596, 0.039297886136655004, -0.019252756991150186)
+        w = w * polynomial11[real](
+            w, <double>-0.3333333333333333, 0.19999999999996249, -0.14285714284775008, 0.11111111022333395,
+            -0.09090904824725113, 0.07692188256720497, -0.06664575780588049, 0.05858659540285397,
+            -0.050879153647034596, 0.039297886136655004, -0.019252756991150186)
     else:
         high = <float>1.5707964 if far else <float>0.7853982
         low = <float>-4.371139e-08 if far else <float>-2.1855694e-08

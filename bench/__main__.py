@@ -1,0 +1,57 @@
+"""The command: `python -m bench [losses|train|targets] [options]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from . import losses, machine, targets, train
+from .cases import all_cases
+from .peers import PEERS
+
+
+def size(text: str) -> int:
+    number = int(float(text))  # 1e6 is meant as a whole number
+    if number < 1:
+        raise argparse.ArgumentTypeError("sizes start at 1")
+    return number
+
+
+def threads(text: str) -> int:
+    return machine.usable_cpus() if text == "all" else size(text)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmark of fastloss: bench/README.md")
+    parser.add_argument("command", nargs="?", choices=["all", "losses", "train", "targets"], default="all",
+                        help="losses: the table of speeds; train: logistic models of real data; targets: the goals of "
+                             "speed and size, and how far they are met; all (the default): train, then losses")
+    parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
+                        help=f"of {', '.join(all_cases())}; all by default")
+    parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[1, 100, 10**4, 10**6, 10**7])
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32", "float64"])
+    parser.add_argument("--threads", nargs="+", type=threads, metavar="N", default=[1, threads("all")],
+                        help="numbers, or all; by default one, and all")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--seconds", type=float, default=0.03, help="for each competitor in each measurement")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of JSON file and figure")
+    parser.add_argument("--no-figure", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
+    options = parser.parse_args()
+    options.threads = list(dict.fromkeys(options.threads))
+    return options
+
+
+def main() -> None:
+    options = parse()
+    if options.command in ("all", "train"):
+        train.run(options)
+        print()
+    if options.command in ("all", "losses"):
+        losses.run(options)
+    if options.command == "targets":
+        targets.run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Losses, gradients and Hessians against mpmath, in ulp; sums against math.fsum.
+
+``python tests/test_accuracy.py`` prints the largest errors by loss, dtype and output, from many samples.
+"""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+import fastloss as fl
+from floats import DTYPES, ulps
+from reference import DEFAULTS, INSTANCES, exact, hard_pairs, limit, targets
+
+OUTPUTS = ("loss", "gradient", "hessian")
+
+
+def worst_errors(loss, dtype, n, seed=0):
+    """{output: (ulp, y_true, y_pred, got, expected)} at the worst of the samples."""
+    y, z = hard_pairs(loss, n, dtype, seed)
+    found = dict.fromkeys(OUTPUTS, (-1.0,))
+    for y_i, z_i, *got in zip(y, z, *loss.loss_gradient_hessian(y, z, reduction="none"), strict=True):
+        for output, number, (value, scale) in zip(OUTPUTS, got, exact(loss, y_i, z_i, dtype), strict=True):
+            error = ulps(number, value, dtype, scale)
+            if error > found[output][0]:
+                found[output] = error, float(y_i), float(z_i), float(number), value
+    return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", INSTANCES, ids=repr)
+def test_errors_in_ulp(loss, dtype):
+    for output, (error, y, z, got, expected) in worst_errors(loss, dtype, 400).items():
+        assert error <= limit(loss), f"{output} at ({y!r}, {z!r}) is {got!r}: {error:.2f} ulp off {expected}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", INSTANCES, ids=repr)
+def test_all_methods_give_the_same_bits(loss, dtype):
+    y, z = hard_pairs(loss, 400, dtype)
+    loss_all, gradient_all, hessian_all = loss.loss_gradient_hessian(y, z, reduction="none")
+    for result, expected in [
+        ((loss(y, z, reduction="none"), loss.loss(y, z, reduction="none")), (loss_all, loss_all)),
+        ((loss.gradient(y, z, reduction="none"),), (gradient_all,)),
+        (loss.loss_gradient(y, z, reduction="none"), (loss_all, gradient_all)),
+        (loss.gradient_hessian(y, z, reduction="none"), (gradient_all, hessian_all)),
+    ]:
+        assert [a.tobytes() for a in result] == [a.tobytes() for a in expected]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", DEFAULTS, ids=repr)
+def test_bits_do_not_depend_on_the_position(loss, dtype):
+    # in the vector body, in its tail, alone
+    y, z = (a[:75] for a in hard_pairs(loss, 60, dtype))
+    together = loss.loss_gradient_hessian(y, z, reduction="none")
+    alone = [loss.loss_gradient_hessian(y[i:i + 1], z[i:i + 1], reduction="none") for i in range(len(y))]
+    for out, parts in zip(together, zip(*alone, strict=True), strict=True):
+        assert out.tobytes() == np.concatenate(parts).tobytes()
+
+
+SUMMED = [
+    ("constant", lambda n: np.full(n, 0.1)),
+    ("constant, many bits", lambda n: np.full(n, 1 / 3)),
+    ("uniform", lambda n: np.random.default_rng(0).random(n)),
+    ("all exponents", lambda n: np.exp(np.random.default_rng(0).uniform(-300, 300, n))),
+    ("descending", lambda n: 1 / np.arange(1.0, n + 1)),
+    ("one large", lambda n: np.concatenate([[1e16], np.ones(n - 1)])),
+]
+
+
+@pytest.mark.parametrize("values", [f for _, f in SUMMED], ids=[name for name, _ in SUMMED])
+@pytest.mark.parametrize("n", [1, 7, 513, 4097, 1_000_000, 10_000_000])
+def test_sums_within_4_ulp_of_fsum(n, values):
+    if n == 10_000_000 and values is not SUMMED[0][1]:
+        pytest.skip("ten million values: one kind is enough for the time it takes")
+    z = values(n)
+    total = fl.AbsoluteError()(np.zeros(n), z, reduction="sum")
+    expected = math.fsum(z)
+    assert abs(total - expected) <= 4 * np.spacing(expected)
+    mean = fl.AbsoluteError()(np.zeros(n), z)
+    assert abs(mean - expected / n) <= 5 * np.spacing(expected / n)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", INSTANCES, ids=repr)
+def test_sums_of_losses_within_4_ulp_of_fsum(loss, dtype):
+    n = 30_000
+    rng = np.random.default_rng(0)
+    z = rng.uniform(0.01, 0.99, n).astype(dtype)
+    y, w = targets(loss, n, dtype), rng.random(n)
+    by_sample = loss(y, z, reduction="none").astype(np.float64)
+    expected = math.fsum(by_sample)
+    assert abs(loss(y, z, reduction="sum") - expected) <= 4 * np.spacing(expected)
+    if dtype == np.float64:
+        expected = math.fsum(by_sample * w)
+        assert abs(loss(y, z, sample_weight=w, reduction="sum") - expected) <= 4 * np.spacing(expected)
+
+
+def measure(n=600):
+    """Prints the table of largest errors; '!' marks those beyond the limit."""
+    for loss in INSTANCES:
+        for dtype in DTYPES[::-1]:
+            for output, (error, y, z, got, value) in worst_errors(loss, dtype, n, seed=7).items():
+                print(f"{'!' if error > limit(loss) else ' '} {loss!r:70} {dtype.__name__} {output:8} {error:10.3g} "
+                      f"ulp of {limit(loss):.3g}  y={y!r} z={z!r} got={got!r} exact={float(value)!r}", flush=True)
+
+
+if __name__ == "__main__":
+    measure(*map(int, sys.argv[1:]))

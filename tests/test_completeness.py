@@ -1,0 +1,93 @@
+"""Every public loss has its reference, its instances, its place in the registry and a whole docstring."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+
+import fastloss as fl
+from reference import INSTANCES, METHODS, REFERENCES
+
+CLASSES = [type(fl.get(name)) for name in fl.available()]
+each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+
+
+def modules():
+    yield fl
+    for info in pkgutil.walk_packages(fl.__path__, "fastloss."):
+        if not info.name.rsplit(".", 1)[-1].startswith("_sweeps"):
+            yield importlib.import_module(info.name)
+
+
+def sections(docstring):
+    """{title: text} of a numpydoc docstring; the text before the first title under ''."""
+    parts = re.split(r"^(\w[\w ]*)\n-+\n", inspect.cleandoc(docstring), flags=re.M)
+    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_registry_references_and_public_names_are_the_same_losses():
+    public = {value for name in fl.__all__ if inspect.isclass(value := getattr(fl, name))
+              and issubclass(value, fl.Loss) and value is not fl.Loss}
+    assert set(CLASSES) == set(REFERENCES) == public
+    assert {type(loss) for loss in INSTANCES} == public
+
+
+def test_all_names_exist_and_are_sorted():
+    assert list(fl.__all__) == sorted(fl.__all__)
+    assert all(hasattr(fl, name) for name in fl.__all__)
+    public = {name for name, value in vars(fl).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public == set(fl.__all__) - {"__version__"}
+
+
+@each_class
+def test_docstrings_are_whole(cls):
+    found = sections(cls.__doc__)
+    assert {"", "Notes", "References", "Examples"} <= set(found)
+    summary = found[""].splitlines()[0]
+    assert summary.endswith(".") and len(summary) < 100
+    assert len(found[""].splitlines()) > 2, "says neither when to use it nor when not"
+    for word in ("loss", "gradient", "Hessian", "Activation"):
+        assert word in found["Notes"], word
+    assert re.search(r"[\[(].*,.*[\])]", found["Notes"]), "no range"
+    assert re.search(r"\b(1[789]|20)\d\d\b", found["References"]), "no year"
+    assert ">>>" in found["Examples"]
+
+
+@each_class
+def test_every_parameter_is_documented_with_its_default(cls):
+    parameters = inspect.signature(cls).parameters
+    text = sections(cls.__doc__).get("Parameters", "")
+    assert re.findall(r"^(\w+) : ", text, re.M) == list(parameters)
+    for name, parameter in parameters.items():
+        line = re.search(rf"^{name} : (.*)$", text, re.M).group(1)
+        assert "optional" in line if parameter.default is None else str(parameter.default).strip("'") in line
+
+
+@each_class
+def test_every_parameter_is_tested_with_another_value(cls):
+    tested = [loss.get_params() for loss in INSTANCES if type(loss) is cls]
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if name != "class_weight":  # test_contract.py gives every loss all forms of it
+            assert any(values[name] != parameter.default for values in tested), name
+
+
+def test_public_functions_and_methods_have_docstrings():
+    for name in fl.__all__:
+        if name != "__version__":
+            assert inspect.getdoc(getattr(fl, name))
+    for method in METHODS:
+        assert "Returns" in inspect.getdoc(getattr(fl.Loss, method))
+
+
+@pytest.mark.parametrize("module", list(modules()), ids=lambda m: m.__name__)
+def test_docstring_examples(module):
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def test_every_class_has_an_example_that_runs():
+    finder = doctest.DocTestFinder()
+    for cls in CLASSES:
+        assert any(test.examples for test in finder.find(cls, cls.__name__, globs={}))

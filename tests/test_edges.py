@@ -1,0 +1,209 @@
+"""Numbers at the edges: huge, tiny, infinite, NaN, weights of 0, probabilities of 0 and 1. Nothing may warn either:
+pyproject.toml turns warnings into errors."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastloss as fl
+from floats import DTYPES, ulps
+from reference import DEFAULTS, INSTANCES, exact, limit, predictions, targets
+
+all_losses = pytest.mark.parametrize("loss", INSTANCES, ids=repr)
+each_loss = pytest.mark.parametrize("loss", DEFAULTS, ids=repr)
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+inf, nan = np.inf, np.nan
+
+
+def by_sample(loss, y, z, **kwargs):
+    return [float(a[0]) for a in loss.loss_gradient_hessian([y], np.array([z]), reduction="none", **kwargs)]
+
+
+def is_probability(loss):
+    return loss.domain == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("size", [1000.0, 1e30, 1e300, 5e-324, 1e-310, 1e-45, 1e-40, 0.0])
+@both_dtypes
+@all_losses
+def test_huge_and_tiny_predictions(loss, dtype, size):
+    if size > float(np.finfo(dtype).max) or (is_probability(loss) and not 0 < dtype(size) < 1):
+        pytest.skip("not a number of this dtype inside the domain")
+    for z in (dtype(size), -dtype(size)):
+        if is_probability(loss) and not z > 0:
+            continue
+        for y in (0.0, 1.0):
+            got = loss.loss_gradient_hessian([y], np.array([z]), reduction="none")
+            for number, (value, scale) in zip(got, exact(loss, y, z, dtype), strict=True):
+                assert ulps(number[0], value, dtype, scale) <= limit(loss), f"y={y} z={z}: {number[0]}, not {value}"
+
+
+# (loss, y_true, y_pred): (loss, gradient, Hessian)
+LIMITS = {
+    (fl.SquaredError(), 0, inf): (inf, inf, 2), (fl.SquaredError(), 0, -inf): (inf, -inf, 2),
+    (fl.SquaredError(), inf, 0): (inf, -inf, 2),
+    (fl.AbsoluteError(), 0, inf): (inf, 1, 0), (fl.AbsoluteError(), 0, -inf): (inf, -1, 0),
+    (fl.AbsoluteError(), -inf, 3): (inf, 1, 0),
+    (fl.Huber(0.5), 0, inf): (inf, 0.5, 0), (fl.Huber(0.5), 0, -inf): (inf, -0.5, 0),
+    (fl.Huber(1e-30), 0, inf): (inf, 1e-30, 0),
+    (fl.Quantile(0.25), 0, inf): (inf, 0.75, 0), (fl.Quantile(0.25), 0, -inf): (inf, -0.25, 0),
+    (fl.BinaryCrossEntropy(), 1, inf): (0, 0, 0), (fl.BinaryCrossEntropy(), 1, -inf): (inf, -1, 0),
+    (fl.BinaryCrossEntropy(), 0, inf): (inf, 1, 0), (fl.BinaryCrossEntropy(), 0, -inf): (0, 0, 0),
+    (fl.BinaryCrossEntropy(), 0.25, inf): (inf, 0.75, 0), (fl.BinaryCrossEntropy(), 0.25, -inf): (inf, -0.25, 0),
+    (fl.BinaryCrossEntropy(label_smoothing=0.5), 1, inf): (inf, 0.25, 0),
+    (fl.BinaryCrossEntropy(pos_weight=0.0), 1, -inf): (0, 0, 0),
+    (fl.BinaryCrossEntropy(pos_weight=3.0), 1, -inf): (inf, -3, 0),
+    **{(fl.BinaryFocal(gamma), 1, inf): (0, 0, 0) for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 8.0)},
+    **{(fl.BinaryFocal(gamma), 1, -inf): (inf, -1, 0) for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 8.0)},
+    **{(fl.BinaryFocal(gamma), 0, inf): (inf, 1, 0) for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 8.0)},
+    (fl.BinaryFocal(alpha=0.0), 1, -inf): (0, 0, 0),
+    (fl.Hinge(), 1, inf): (0, 0, 0), (fl.Hinge(), 1, -inf): (inf, -1, 0), (fl.Hinge(), 0, inf): (inf, 1, 0),
+    (fl.Hinge(), 0, -inf): (0, 0, 0),
+    **{(fl.Sharp(phi), 1, inf): (0, 0, 0) for phi in ("algebraic", "arctan")},
+    **{(fl.Sharp(phi), 1, -inf): (2, 0, 0) for phi in ("algebraic", "arctan")},
+    **{(fl.Sharp(phi), 0, inf): (2, 0, 0) for phi in ("algebraic", "arctan")},
+    # probabilities of exactly 0 and 1
+    (fl.BinaryCrossEntropy("probabilities"), 1, 1.0): (0, -1, 1),
+    (fl.BinaryCrossEntropy("probabilities"), 1, 0.0): (inf, -inf, inf),
+    (fl.BinaryCrossEntropy("probabilities"), 0, 0.0): (0, 1, 1),
+    (fl.BinaryCrossEntropy("probabilities"), 0, 1.0): (inf, inf, inf),
+    (fl.BinaryCrossEntropy("probabilities"), 0.5, 1.0): (inf, inf, inf),
+    (fl.BinaryCrossEntropy("probabilities"), 0.5, 0.0): (inf, -inf, inf),
+    (fl.BinaryCrossEntropy("probabilities", pos_weight=0.0), 1, 0.0): (0, 0, 0),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 1, 0.0): (-np.log(0.125), 0, 0),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 1, 0.1): (-np.log(0.125), 0, 0),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 0, 1.0): (-np.log(0.125), 0, 0),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 0, 0.0): (0, 1, 1),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 1, 1.0): (0, -1, 1),
+    (fl.BinaryCrossEntropy("probabilities", eps=0.125), 1, 0.125): (-np.log(0.125), -8, 64),
+    (fl.BinaryFocal(0.0, inputs="probabilities"), 1, 1.0): (0, -1, 1),
+    (fl.BinaryFocal(0.5, inputs="probabilities"), 1, 1.0): (0, 0, inf),
+    (fl.BinaryFocal(1.0, inputs="probabilities"), 1, 1.0): (0, 0, 2),
+    (fl.BinaryFocal(1.5, inputs="probabilities"), 1, 1.0): (0, 0, 0),
+    (fl.BinaryFocal(2.0, inputs="probabilities"), 0, 0.0): (0, 0, 0),
+    **{(fl.BinaryFocal(gamma, inputs="probabilities"), y, 1.0 - y): (inf, -inf if y else inf, inf)
+       for gamma in (0.0, 0.5, 1.0, 2.0, 2.5) for y in (0, 1)},
+    (fl.BinaryFocal(2.0, alpha=0.0, inputs="probabilities"), 1, 0.0): (0, 0, 0),
+}
+
+
+@both_dtypes
+@pytest.mark.parametrize("case", LIMITS, ids=repr)
+def test_limits(case, dtype):
+    loss, y, z = case
+    got = by_sample(loss, y, dtype(z))
+    assert_allclose(got, LIMITS[case], rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
+
+
+@both_dtypes
+@all_losses
+def test_nan_is_never_hidden(loss, dtype):
+    y, z = targets(loss, 100), predictions(loss, 100, dtype)
+    z[[17, 42]] = nan
+    expected = np.isin(np.arange(100), [17, 42])
+    for method in ("loss", "gradient", "loss_gradient", "gradient_hessian", "loss_gradient_hessian"):
+        for reduction in ("none", "mean"):
+            for kwargs in ({}, {"sample_weight": np.ones(100)}):
+                result = getattr(loss, method)(y, z, reduction=reduction, **kwargs)
+                for value in result if isinstance(result, tuple) else (result,):
+                    assert_array_equal(np.isnan(value), expected if np.ndim(value) else True)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in INSTANCES if loss.target == "real"], ids=repr)
+def test_nan_in_a_regression_target_is_never_hidden(loss):  # a label that is NaN is an error: test_contract.py
+    y, z = targets(loss, 100), predictions(loss, 100)
+    y[[17, 42]] = nan
+    for value in loss.loss_gradient_hessian(y, z, reduction="none"):
+        assert_array_equal(np.isnan(value), np.isin(np.arange(100), [17, 42]))
+    assert np.isnan(loss(y, z)) and np.isnan(loss(y, z, reduction="sum"))
+
+
+def test_nan_keeps_out_of_other_elements_and_every_payload_stays_nan():
+    bits = np.random.default_rng(0).integers(1, 2**52, 1000)
+    z = (np.uint64(0x7FF0000000000000) | bits.astype(np.uint64)).view(np.float64)
+    for loss in DEFAULTS:
+        for value in loss.loss_gradient_hessian(targets(loss, 1000).round(), np.concatenate([z[:500], -z[500:]]),
+                                                reduction="none"):
+            assert np.isnan(value).all()
+
+
+@pytest.mark.parametrize(("dtype", "bad"), [(np.float64, 1e300), *((d, v) for d in DTYPES for v in (nan, inf, -inf))])
+@all_losses
+def test_a_weight_of_0_masks_whatever_stands_there(loss, dtype, bad):
+    y, z = targets(loss, 60), predictions(loss, 60, dtype)
+    w = np.random.default_rng(0).random(60)
+    w[[3, 50]] = 0
+    kept = w != 0
+    spoiled = z.copy()
+    spoiled[[3, 50]] = bad
+    expected = loss(y[kept], z[kept], sample_weight=w[kept])
+    for reduction in ("mean", "sum", "none"):
+        value, *arrays = loss.loss_gradient_hessian(y, spoiled, sample_weight=w, reduction=reduction)
+        for array in arrays + [value] * (reduction == "none"):
+            assert_array_equal(array[[3, 50]], 0)
+            assert np.isfinite(array).all()
+        if reduction == "mean":
+            assert value == pytest.approx(expected, rel=1e-13)
+
+
+def test_a_weight_of_0_masks_nan_targets_but_not_bad_labels():
+    assert fl.SquaredError()([nan, 1.0], [0.0, 3.0], sample_weight=[0, 1]) == 4.0
+    with pytest.raises(ValueError, match=r"y_true\[0\] is 2"):
+        fl.BinaryCrossEntropy()([2, 1], [0.0, 3.0], sample_weight=[0, 1])
+    with pytest.raises(ValueError, match=r"y_true\[0\] is nan"):
+        fl.Hinge()([nan, 1], [0.0, 3.0], sample_weight=[0, 1])
+
+
+def test_a_class_weight_of_0_masks_too():
+    loss = fl.BinaryCrossEntropy(class_weight={0: 0.0})
+    value, gradient = loss.loss_gradient([0, 1, 0], [nan, 0.0, inf])
+    assert value == pytest.approx(np.log(2))
+    assert_array_equal(gradient, [0, -0.5, 0])
+
+
+@pytest.mark.parametrize("bad", [-1e-300, -0.5, np.nextafter(1, 2), 1.5, inf, -inf])
+@pytest.mark.parametrize("loss", [loss for loss in INSTANCES if is_probability(loss)], ids=repr)
+def test_probabilities_outside_their_domain_are_nan(loss, bad):
+    for y in (0, 1):
+        assert np.isnan(by_sample(loss, y, bad)).all()
+    assert np.isnan(loss([0, 1], [0.5, bad]))
+
+
+@both_dtypes
+@pytest.mark.parametrize("kwargs", [{}, {"sample_weight": [0.5, 2.0, 1.0, 0.0]}])
+def test_the_mean_of_huge_losses_is_finite(dtype, kwargs):
+    huge = np.finfo(dtype).max / 1.5
+    for loss, z in ((fl.AbsoluteError(), huge), (fl.SquaredError(), np.sqrt(huge))):
+        z = np.array([z, -z, z, -z], dtype)
+        expected = float(loss(np.zeros(1), z[:1], reduction="none")[0])
+        assert loss(np.zeros(4), z, **kwargs) == pytest.approx(expected, rel=1e-6)
+        value, gradient, hessian = loss.loss_gradient_hessian(np.zeros(4), z, **kwargs)
+        assert value == pytest.approx(expected, rel=1e-6)
+        assert np.isfinite(gradient).all() and np.isfinite(hessian).all()
+        in_place = z.copy()
+        value, gradient = loss.loss_gradient(np.zeros(4), in_place, gradient_out=in_place, **kwargs)
+        assert value == pytest.approx(expected, rel=1e-6)
+
+
+@both_dtypes
+def test_the_sum_of_huge_float32_losses_is_a_float64(dtype):
+    z = np.full(100, np.finfo(np.float32).max / 2, dtype)
+    assert fl.AbsoluteError()(np.zeros(100), z, reduction="sum") == float(z[0]) * 100
+
+
+def test_infinite_losses_keep_the_sum_infinite():
+    z = np.zeros(5000)
+    z[3000] = inf
+    for reduction in ("mean", "sum"):
+        assert fl.AbsoluteError()(np.zeros(5000), z, reduction=reduction) == inf
+    w = np.ones(5000)
+    w[3000] = -1.0
+    assert fl.AbsoluteError()(np.zeros(5000), z, sample_weight=w) == -inf
+
+
+def test_gradients_of_a_mean_are_not_flushed():
+    # 1/n times a subnormal gradient is still the correctly rounded number
+    z = np.array([-745.0, 0.0])
+    assert fl.BinaryCrossEntropy().gradient([0, 0], z)[0] in (0.0, 5e-324)
+    gradient = fl.SquaredError().gradient(np.zeros(4), np.full(4, 1e-310))
+    assert_allclose(gradient, 2e-310 / 4, rtol=1e-12)
