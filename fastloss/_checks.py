@@ -160,7 +160,7 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
 def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, dtype: type) -> None:
     """Finds the lowest bad index after a kernel has flagged a fault, and raises the error that names it."""
     if target != "real":
-        y = y_true.astype(dtype)
+        y: np.ndarray = y_true.astype(dtype)
         allowed = "in [0, 1]" if target == "soft binary" else "0 or 1"
         good = (y == -1) | (((y >= 0) & (y <= 1)) if target == "soft binary" else ((y == 0) | (y == 1)))
         if not good.all():
@@ -173,7 +173,7 @@ def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: s
                       + ": labels must be 0 and 1, or -1 and 1", y_true, later)
     if sample_weight is not None:
         with np.errstate(over="ignore"):
-            rounded = sample_weight.astype(dtype)
+            rounded: np.ndarray = sample_weight.astype(dtype)
         _raise_at(f"sample_weight[{{}}] is {{}}: weights must be finite (in {np.dtype(dtype)})", sample_weight,
                   ~np.isfinite(rounded))
     raise AssertionError("a kernel flagged a fault that is not there")

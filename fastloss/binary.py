@@ -82,7 +82,7 @@ class BinaryCrossEntropy(BinaryLoss):
     def __init__(self, inputs: Literal["logits", "probabilities"] = "logits", label_smoothing: float = 0.0,
                  pos_weight: float | ArrayLike | None = None, class_weight: ClassWeight = None,
                  eps: float = 0.0) -> None:
-        arguments = {
+        arguments: dict[str, Any] = {
             "inputs": choice("inputs", inputs, ("logits", "probabilities")),
             "label_smoothing": number("label_smoothing", label_smoothing, at_least=0, below=1),
             "pos_weight": None if pos_weight is None else number_or_row("pos_weight", pos_weight, at_least=0),
@@ -99,6 +99,7 @@ class BinaryCrossEntropy(BinaryLoss):
                 self._bind("BinaryCrossEntropyAdjusted", parameters, arguments, cost=_TRANSCENDENTAL,
                            varying="pos_weight")
         else:
+            eps = arguments["eps"]
             parameters |= {"eps": eps, "log_eps": math.log(eps) if eps else -math.inf}
             self._bind("BinaryCrossEntropyProbabilities", parameters, arguments, cost=_TRANSCENDENTAL,
                        varying="pos_weight")
@@ -150,7 +151,7 @@ class BinaryFocal(BinaryLoss):
 
     def __init__(self, gamma: float = 2.0, alpha: float | None = None,
                  inputs: Literal["logits", "probabilities"] = "logits", class_weight: ClassWeight = None) -> None:
-        arguments = {
+        arguments: dict[str, Any] = {
             "gamma": number("gamma", gamma, at_least=0),
             "alpha": None if alpha is None else number("alpha", alpha, at_least=0, at_most=1),
             "inputs": choice("inputs", inputs, ("logits", "probabilities")),
@@ -249,7 +250,7 @@ class Sharp(BinaryLoss):
 
     def __init__(self, phi: Literal["algebraic", "arctan"] = "algebraic", epsilon: float = 1.0,
                  class_weight: ClassWeight = None) -> None:
-        arguments = {
+        arguments: dict[str, Any] = {
             "phi": choice("phi", phi, ("algebraic", "arctan")),
             "epsilon": number("epsilon", epsilon, above=0),
             "class_weight": class_weight,

@@ -3,7 +3,7 @@
 A reference takes the loss's parameters p (rounded to the computing dtype, as the kernels do), a target y and a
 prediction z, and gives the loss, its gradient and its Hessian. Where a formula adds terms of both signs and passes
 through zero inside the domain, it gives the tuple of terms instead of their sum: no arithmetic in a fixed format can do
-better than an error relative to the sum of their absolute values (DESIGN.md, section 4).
+better than an error relative to the sum of their absolute values (CONTRIBUTING.md).
 """
 
 from types import SimpleNamespace
@@ -141,11 +141,8 @@ def exact(loss, y, z, dtype):
 
 
 def limit(loss):
-    """The ulp that DESIGN.md, section 4, grants: 4, and for a free exponent gamma 4 + 2 gamma."""
-    if isinstance(loss, fl.BinaryFocal):
-        free = loss.inputs == "probabilities" or not loss.gamma.is_integer() or loss.gamma >= 8
-        return 4 + 2 * loss.gamma * free
-    return 4
+    """The ulp that CONTRIBUTING.md grants: 4, and 4 + 2 gamma with a free exponent gamma."""
+    return 4 + 2 * loss.gamma if isinstance(loss, fl.BinaryFocal) else 4
 
 
 # ---- data in the domain of each loss ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from types import ModuleType
 
 from . import _driver
 from ._driver import Evaluator as Evaluator
@@ -16,7 +17,7 @@ _LEVEL = _driver.x86_64_level()
 SUPPORTED = [f"x86-64-v{level}" for level in (4, 3, 2) if level <= _LEVEL] + ["baseline"]
 
 
-def _choose() -> tuple[str, object]:
+def _choose() -> tuple[str, ModuleType]:
     forced = os.environ.get("FASTLOSS_ISA")
     if forced and forced not in SUPPORTED:
         raise ImportError(f"FASTLOSS_ISA is {forced!r}; this CPU runs {', '.join(SUPPORTED)}")

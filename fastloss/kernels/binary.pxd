@@ -225,20 +225,21 @@ cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real 
     cdef real low
     cdef real log_q = log_high(q, &low)
     cdef real power = power_of(gamma, log_q, low)
-    cdef real power_below = power_of(gamma - one, log_q, low)
+    # the square root of q^(gamma-1): multiplied in twice, so that it does not underflow before the curve is large
+    cdef real root = power_of(<real>0.5 * (gamma - one), log_q, low)
     cdef real gamma_b = gamma * b
     cdef real slope, curve
     # Limits at q = 0 (0 < gamma), at p_t = 0 (b is inf), and without focus (gamma = 0).
     power = power if q > zero else zero
     power = power if gamma > zero else one
-    power_below = power_below if q > zero else (infinity if gamma < one else (one if gamma == one else zero))
-    power_below = power_below if gamma > zero else zero
+    root = root if q > zero else (infinity if gamma < one else (one if gamma == one else zero))
+    root = root if gamma > zero else zero
     gamma_b = gamma_b if gamma > zero else zero
     power = alpha * power
     slope = power * (gamma_b + one / p_t) if power > zero else zero  # not 0·inf
     surprise = power * surprise if power > zero else zero
     curve = mad(gamma - one, gamma_b, <real>2 * gamma / p_t)
-    curve = mad(alpha * power_below, curve, power / p_t / p_t) if p_t > zero else infinity
+    curve = mad(alpha * root * curve, root, power / p_t / p_t) if p_t > zero else infinity
     curve = curve if alpha > zero else zero
     loss[0] = surprise if inside else nan
     gradient[0] = (-slope if positive else slope) if inside else nan

@@ -15,8 +15,8 @@ def cgroup_quota() -> float:
     except (OSError, ValueError):
         pass
     try:
-        quota = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        return math.inf if quota <= 0 else quota / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        granted = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        return math.inf if granted <= 0 else granted / int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
     except (OSError, ValueError):
         return math.inf
 
