@@ -11,14 +11,10 @@ from .binary cimport BinaryLoss, LogitsLoss, binary
 from .math cimport fastloss_f32_from_bits
 from .regression cimport RegressionLoss, regression
 from .types cimport (
-    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS, PAST_CACHE,
+    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS,
     SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
     UINT32, UINT64, Job, Kernel, Partial, Stream, real, sweep_f32, sweep_f64,
 )
-
-cdef extern from "bits.h" nogil:
-    void fastloss_copy_past_cache(char* to, const char* source, size_t size)
-    void fastloss_end_copies()
 
 ctypedef fused PointwiseLoss:
     RegressionLoss
@@ -177,13 +173,8 @@ cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n,
                 const real* values) noexcept nogil:
-    cdef Py_ssize_t row, column, i
+    cdef Py_ssize_t row = start // inner, column = start % inner, i
     cdef char* data
-    if is_direct(stream, inner, <real*>NULL):
-        fastloss_copy_past_cache(stream.data + start * sizeof(real), <const char*>values, n * sizeof(real))
-        return
-    row = start // inner
-    column = start % inner
     for i in range(n):
         data = stream.data + row * stream.outer_stride + column * stream.inner_stride
         (<real*>data)[0] = values[i]
@@ -195,36 +186,46 @@ cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
-cdef int look_at_targets(const real* y, Py_ssize_t n, bint soft) noexcept nogil:
-    """Whether labels are in [0, 1] (soft) or 0 and 1: then they can be used as they stand, which is the usual case."""
+cdef inline int look_at_targets(const real* y, Py_ssize_t n, bint soft, bint signed, real* out) noexcept nogil:
+    """Checks labels: in [0, 1] if soft, else 0 and 1; if signed, -1 is allowed, too, and becomes 0 in `out`."""
     # Flags as wide as the labels, or the loop would spend its time on packing them.
     cdef Py_ssize_t i
-    cdef int64_t other64 = 0, unit64 = 0
-    cdef int32_t other32 = 0, unit32 = 0
-    for i in range(n):
-        if real is double:
-            other64 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * (y[i] - <real>1) != <real>0
-            unit64 |= y[i] < <real>1
-        else:
-            other32 |= not ((y[i] >= <real>0) & (y[i] <= <real>1)) if soft else y[i] * (y[i] - <real>1) != <real>0
-            unit32 |= y[i] < <real>1
-    return (BAD_TARGET if other64 | other32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
-
-
-cdef int read_signed_targets(const real* y, Py_ssize_t n, bint soft, real* out) noexcept nogil:
-    """Checks labels, and turns -1 into 0."""
-    cdef Py_ssize_t i
-    cdef int flags = 0
-    cdef real label
+    cdef int64_t bad64 = 0, unit64 = 0, minus64 = 0
+    cdef int32_t bad32 = 0, unit32 = 0, minus32 = 0
+    cdef real label, zero = <real>0, one = <real>1
+    cdef bint minus, bad, unit
     for i in range(n):
         label = y[i]
-        if label == <real>-1:
-            flags |= SIGNED_TARGET
-        elif label >= <real>0 and label < <real>1 and (soft or label == <real>0):
-            flags |= UNIT_TARGET
-        elif label != <real>1:
-            flags |= BAD_TARGET
-        out[i] = label if label > <real>0 else <real>0
+        minus = label == -one
+        bad = not ((label >= zero) & (label <= one)) if soft else label * (label - one) != zero
+        unit = label < one
+        if signed:
+            bad = bad & (not minus)
+            unit = unit & (not minus)
+            out[i] = label if label > zero else zero
+        if real is double:
+            bad64 |= bad
+            unit64 |= unit
+            if signed:
+                minus64 |= minus
+        else:
+            bad32 |= bad
+            unit32 |= unit
+            if signed:
+                minus32 |= minus
+    return ((BAD_TARGET if bad64 | bad32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
+            | (SIGNED_TARGET if minus64 | minus32 else 0))
+
+
+cdef int read_targets(const real* y, Py_ssize_t n, bint soft, real* scratch, const real** targets) noexcept nogil:
+    """Labels from 0 to 1, in place: as they stand, or, where a -1 was seen, in scratch with 0 for it."""
+    # The four cases apart, so that each is a loop without branches.
+    cdef int flags = look_at_targets(y, n, True, False, scratch) if soft else look_at_targets(
+        y, n, False, False, scratch)
+    targets[0] = y
+    if flags & BAD_TARGET:
+        targets[0] = scratch
+        flags = look_at_targets(y, n, True, True, scratch) if soft else look_at_targets(y, n, False, True, scratch)
     return flags
 
 
@@ -334,17 +335,15 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real* gradient
     cdef real* hessian
     cdef Py_ssize_t inner = job.inner, index, first, n, i
-    # Outputs beyond any cache are written past it: 1.4 to 1.2 times np.subtract at 160 MB.
-    cdef bint past_cache = job.size * sizeof(real) > PAST_CACHE
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and is_direct(&job.y_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL and not past_cache
-    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused) and not past_cache
-    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused) and not past_cache
+    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL
+    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused)
+    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
-    cdef int flags = 0, seen
+    cdef int flags = 0
 
     memset(high, 0, sizeof(high))
     memset(low, 0, sizeof(low))
@@ -358,11 +357,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if labelled:
             y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
         if labelled and job.target != ANY_REAL:
-            seen = look_at_targets(y, n, job.target == BINARY_SOFT)
-            if seen & BAD_TARGET:  # or of -1 and 1
-                seen = read_signed_targets(y, n, job.target == BINARY_SOFT, y_scratch)
-                y = y_scratch
-            flags |= seen
+            flags |= read_targets(y, n, job.target == BINARY_SOFT, y_scratch, &y)
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:
@@ -403,8 +398,6 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             if not loss_direct:
                 write(&job.loss, inner, first, n, loss)
 
-    if past_cache:
-        fastloss_end_copies()
     add_lanes(high, low, partial)
     partial.flags = flags
 

@@ -39,24 +39,6 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #define fastloss_sqrt_f32 sqrtf
 #endif
 
-/* Copies past the caches: a large output that is not read again soon then costs no reading of what it overwrites. */
-#if defined(__SSE2__)
-#include <emmintrin.h>
-FASTLOSS_INLINE void fastloss_copy_past_cache(char* to, const char* from, size_t bytes)
-{
-    size_t head = (16 - ((size_t)to & 15)) & 15, i;
-    if (head > bytes) head = bytes;
-    memcpy(to, from, head);
-    for (i = head; i + 16 <= bytes; i += 16)
-        _mm_stream_si128((__m128i*)(to + i), _mm_loadu_si128((const __m128i*)(from + i)));
-    memcpy(to + i, from + i, bytes - i);
-}
-#define fastloss_end_copies() _mm_sfence()
-#else
-#define fastloss_copy_past_cache memcpy
-#define fastloss_end_copies() ((void)0)
-#endif
-
 /* 2, 3 or 4 for the highest x86-64 level that this CPU and its operating system run; 0 elsewhere. */
 static inline int fastloss_x86_64_level(void)
 {

@@ -12,7 +12,6 @@ cdef enum:
     BLOCK_F32 = 1024
     CHUNK = 4096
     LANES = 64
-    PAST_CACHE = 16777216  # bytes of an output, from which on it is written past the caches
 
 # Which outputs a call computes: the bits of the mode, and the place of its sweep in the table.
 cdef enum Mode:
