@@ -1,4 +1,4 @@
-# Binary losses: y = y_true in [0, 1] (a label -1 arrives as 0), z = y_pred, s = 2y - 1, m = s·z the margin.
+# Binary losses: y = y_true in [0, 1] (a label -1 arrives as 0), z = y_pred, m = ±z the margin.
 # `v` is the parameter that may vary by column.
 #
 # To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in y or z is
@@ -77,10 +77,11 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
                         real* loss, real* gradient, real* hessian) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real s = <real>2 * y - one
-    cdef real m = s * z
+    cdef bint positive = y > zero
+    cdef real m = z if positive else -z
     cdef bint right_side = z >= zero
-    cdef real kept, moved, positive, negative, wrong
+    cdef real soft_positive, soft_negative, alpha
+    cdef real kept, moved, wrong
 
     if BinaryLoss is BinaryCrossEntropy:
         wrong = absolute((one if right_side else zero) - y)
@@ -89,10 +90,10 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     elif BinaryLoss is BinaryCrossEntropyAdjusted:
         kept = one - <real>p.label_smoothing
         moved = <real>0.5 * <real>p.label_smoothing
-        positive = mad(y, kept, moved)
-        negative = mad(one - y, kept, moved)
-        binary_cross_entropy(z, unlift(lifted), right_side, v * positive if right_side else negative,
-                             negative if right_side else v * positive, mad(v, positive, negative),
+        soft_positive = mad(y, kept, moved)
+        soft_negative = mad(one - y, kept, moved)
+        binary_cross_entropy(z, unlift(lifted), right_side, v * soft_positive if right_side else soft_negative,
+                             soft_negative if right_side else v * soft_positive, mad(v, soft_positive, soft_negative),
                              loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
@@ -100,22 +101,21 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
                                            loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocal or BinaryLoss is BinaryFocalSmallPower:
-        binary_focal(p, m, lifted, s, <real>p.alpha_positive if y > zero else <real>p.alpha_negative,
-                     loss, gradient, hessian)
+        alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
+        binary_focal(p, m, lifted, positive, alpha, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalProbabilities:
-        binary_focal_probabilities(y, z, <real>p.gamma,
-                                   <real>p.alpha_positive if y > zero else <real>p.alpha_negative,
-                                   loss, gradient, hessian)
+        alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
+        binary_focal_probabilities(z, positive, <real>p.gamma, alpha, loss, gradient, hessian)
 
     elif BinaryLoss is Hinge:
-        hinge(m, s, <real>p.margin, loss, gradient, hessian)
+        hinge(m, positive, <real>p.margin, loss, gradient, hessian)
 
     elif BinaryLoss is SharpAlgebraic:
-        sharp_algebraic(m, s, <real>p.epsilon, loss, gradient, hessian)
+        sharp_algebraic(m, positive, <real>p.epsilon, loss, gradient, hessian)
 
     elif BinaryLoss is SharpArctan:
-        sharp_arctan(m, s, <real>p.epsilon, loss, gradient, hessian)
+        sharp_arctan(m, positive, <real>p.epsilon, loss, gradient, hessian)
 
 
 cdef inline void binary_cross_entropy(real z, real e, bint right_side, real right, real wrong, real both,
@@ -166,7 +166,7 @@ cdef inline void binary_cross_entropy_probabilities(
     hessian[0] = curve + other_curve if inside else nan
 
 
-cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s, real alpha,
+cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, bint positive, real alpha,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
     # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m).
     cdef real zero = <real>0
@@ -181,13 +181,13 @@ cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s,
     cdef real q = (e if right_side else one) / d
     cdef real p_t = (one if right_side else e) / d
     cdef real surprise = log1p_e + (zero if right_side else a)
-    cdef real power, high, part, q2, curve, bounded
+    cdef real power, high, part, q2, slope, curve, bounded
 
     if LogitsFocal is BinaryFocalSmallPower:
         q2 = q * q
-        power = mad(q, <real>p.bit_1, one - <real>p.bit_1)
-        power = power * mad(q2, <real>p.bit_2, one - <real>p.bit_2)
-        power = power * mad(q2 * q2, <real>p.bit_4, one - <real>p.bit_4)
+        power = q if <real>p.bit_1 > zero else one
+        power = power * q2 if <real>p.bit_2 > zero else power
+        power = q2 * q2 if <real>p.bit_4 > zero else power
     else:
         # q^gamma = exp(-gamma·softplus(m)), the softplus in two parts
         a = a if right_side else zero
@@ -200,13 +200,14 @@ cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, real s,
     loss[0] = power * surprise if power > zero else zero  # not 0·inf
     # p_t·surprise tends to 0 where p_t does: the bound only keeps inf·0 away
     bounded = surprise if surprise < <real>1000 else <real>1000
-    gradient[0] = -s * power * mad(gamma * p_t, bounded, q)
+    slope = power * mad(gamma * p_t, bounded, q)
+    gradient[0] = -slope if positive else slope
     # p_t may be subnormal and multiplied by a large curve
     curve = mad(q, mad(<real>2, gamma, one), gamma * bounded * mad(gamma, p_t, -q))
     hessian[0] = power * curve * p_t if right_side else unlift(power * curve * lifted / d)
 
 
-cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real alpha,
+cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma, real alpha,
                                             real* loss, real* gradient, real* hessian) noexcept nogil:
     # q = 1 - p_t. With b = -log(p_t)/q, which is at least 1:
     # gradient -(gamma·b + 1/p_t)·q^gamma, Hessian gamma·((gamma-1)·b + 2/p_t)·q^(gamma-1) + q^gamma/p_t².
@@ -214,7 +215,6 @@ cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real 
     cdef real one = <real>1
     cdef real nan = zero / zero
     cdef real infinity = one / zero
-    cdef bint positive = y > zero
     cdef bint inside = (prob >= zero) & (prob <= one)
     cdef real log_prob = log(prob)
     cdef real log_rest = log1p(-prob)
@@ -246,19 +246,21 @@ cdef inline void binary_focal_probabilities(real y, real prob, real gamma, real 
     hessian[0] = curve if inside else nan
 
 
-cdef inline void hinge(real m, real s, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void hinge(real m, bint positive, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:
     # With margin 0 the kink takes the slope of the wrong side, so that learning starts from zero: m <= 0 is m below the
     # smallest number.
     cdef real zero = <real>0
+    cdef real one = <real>1
     cdef real threshold = margin if margin > zero else smallest(zero)
     cdef bint active = m < threshold
     cdef real short = margin - m
     loss[0] = short if active else zero
-    gradient[0] = -s if active else zero
+    cdef real slope = one if active else zero
+    gradient[0] = -slope if positive else slope
     hessian[0] = zero
 
 
-cdef inline void sharp_algebraic(real m, real s, real epsilon,
+cdef inline void sharp_algebraic(real m, bint positive, real epsilon,
                                  real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = m/h, h² = m² + epsilon; 1 - phi = epsilon/(h(h + m)) for m > 0, where it would cancel.
     # Very large margins are scaled by c, so that m² does not overflow; the Hessian rounds once below the normal range.
@@ -282,7 +284,7 @@ cdef inline void sharp_algebraic(real m, real s, real epsilon,
     ratio = epsilon * c / (h * (h + absolute(t))) * c
     loss[0] = ratio if m > zero else <real>2 - ratio
     slope = epsilon * c / square / h * c * c
-    gradient[0] = -s * slope
+    gradient[0] = -slope if positive else slope
     # 3·epsilon·m/h⁵: what rounding took from 3·epsilon and from m² + epsilon goes back in
     factor = <real>3 * epsilon
     ratio = t * up / square
@@ -294,7 +296,8 @@ cdef inline void sharp_algebraic(real m, real s, real epsilon,
     hessian[0] = ratio if slope > zero else zero  # inf/inf at infinite margins
 
 
-cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void sharp_arctan(real m, bint positive, real epsilon,
+                              real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = 2/pi·atan(m/epsilon); 1 - phi = 2/pi·atan(epsilon/m) for m > 0, where it would cancel.
     # With t the smaller of |m| and epsilon over the larger: slope 2/pi·(1 or t)/(larger + smaller·t).
     cdef real zero = <real>0
@@ -309,7 +312,7 @@ cdef inline void sharp_arctan(real m, real s, real epsilon, real* loss, real* gr
     cdef real slope = times_two_over_pi(one if inner else t) / d
     cdef real up, down
     loss[0] = angle if m > zero else one + angle
-    gradient[0] = -s * slope
+    gradient[0] = -slope if positive else slope
     # 4/pi·t/d²; a subnormal t would lose digits before they are divided by a small d
     up = <real>16777216.0 if smaller < one else one  # 2^24
     down = <real>5.960464477539063e-08 if smaller < one else one

@@ -113,8 +113,9 @@ cdef inline real exp(real x) noexcept nogil:
 
 cdef inline real exp_sum(real x, real low) noexcept nogil:
     """exp(x + low) for a small |low|: an exponent in two parts, so that powers keep their digits."""
-    # The clamp keeps k within what two factors can say: 2^k = 2^(k//2) · 2^(k - k//2), so that results below the
-    # normal range are rounded once, and k = 1024 is no overflow yet.
+    # 2^k is multiplied in: added to the exponent bits it would turn a NaN into a number. Two factors, 2^(k//2) and
+    # 2^(k - k//2), so that results below the normal range are rounded once, and k = 1024 is no overflow yet; the clamp
+    # keeps k within what they can say.
     cdef real shifted, r
     cdef uint64_t half64
     cdef uint32_t half32
@@ -139,16 +140,17 @@ cdef inline real exp_sum(real x, real low) noexcept nogil:
 cdef inline real exp_negative_lifted(real x) noexcept nogil:
     """exp(-x)·2^128 (float32: 2^64) for x >= 0: never subnormal, so that products with it round once. Beyond x = 780
     (120) it stays as it is there; a NaN counts as that, too."""
-    # The clamp compares bits as integers, which is cheaper than comparing numbers.
+    # The clamp compares bits as integers, which is cheaper than comparing numbers. Neither NaN nor subnormal after it:
+    # 2^k can be added to the exponent.
     cdef real shifted, r
     if real is double:
         x = fastloss_f64_from_bits(min(<int64_t>fastloss_bits_from_f64(x), <int64_t>0x4088600000000000))
-        r = exp_reduced(-x, <double>0, <double>1151, &shifted)
-        return r * fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
+        r = exp_reduced(-x, <double>0, <double>128, &shifted)
+        return fastloss_f64_from_bits(fastloss_bits_from_f64(r) + (fastloss_bits_from_f64(shifted) << 52))
     else:
         x = fastloss_f32_from_bits(min(<int32_t>fastloss_bits_from_f32(x), <int32_t>0x42f00000))
-        r = exp_reduced(-x, <float>0, <float>191, &shifted)
-        return r * fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
+        r = exp_reduced(-x, <float>0, <float>64, &shifted)
+        return fastloss_f32_from_bits(fastloss_bits_from_f32(r) + (fastloss_bits_from_f32(shifted) << 23))
 
 
 cdef inline real unlift(real x) noexcept nogil:
@@ -160,8 +162,8 @@ cdef inline real unlift(real x) noexcept nogil:
 
 
 cdef inline real exp_reduced(real x, real low, real bias, real* shifted) noexcept nogil:
-    """exp(x + low)·2^-k for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an exponent
-    (2^k is multiplied in: added to the exponent bits it would turn a NaN into a number)."""
+    """exp(x + low)·2^-k for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an
+    exponent."""
     cdef real magic, k, rounded, r, tail
     if real is double:
         magic = <double>MAGIC_F64 + bias
