@@ -273,47 +273,40 @@ cdef void weigh_losses(const real* loss, Py_ssize_t n, double* weights) noexcept
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
 
-cdef inline void add_two(double* high, double* low, double value) noexcept nogil:
-    """high + low + value, exact but for the rounding of low (Knuth's two-sum)."""
-    cdef double total = high[0] + value
-    cdef double part = total - high[0]
-    low[0] += (high[0] - (total - part)) + (value - part)
-    high[0] = total
-
-
-cdef void add_block(const real* values, Py_ssize_t rows, double* high, double* low) noexcept nogil:
-    """Adds rows of 8·LANES values, pairwise over eight. float64 is then compensated, so that a lane errs by 3 half-ulps
-    at most; float32 values leave 29 of a double's bits to spare for the few that a chunk adds to a lane."""
+cdef void add_rows(const real* values, Py_ssize_t rows, double* lanes) noexcept nogil:
+    """Adds rows of 8·LANES values, pairwise over eight. A chunk has at most eight rows: chains that short keep the sum
+    of a chunk within a few half-ulps, and above them sums are in two parts."""
     cdef Py_ssize_t row, j
     cdef const real* v
-    cdef double eight
     for row in range(rows):
         v = values + row * 8 * LANES
         for j in range(LANES):
-            eight = (((<double>v[j] + <double>v[j + LANES])
-                      + (<double>v[j + 2 * LANES] + <double>v[j + 3 * LANES]))
-                     + ((<double>v[j + 4 * LANES] + <double>v[j + 5 * LANES])
-                        + (<double>v[j + 6 * LANES] + <double>v[j + 7 * LANES])))
-            if real is double:
-                add_two(&high[j], &low[j], eight)
-            else:
-                high[j] += eight
+            lanes[j] += (((<double>v[j] + <double>v[j + LANES])
+                          + (<double>v[j + 2 * LANES] + <double>v[j + 3 * LANES]))
+                         + ((<double>v[j + 4 * LANES] + <double>v[j + 5 * LANES])
+                            + (<double>v[j + 6 * LANES] + <double>v[j + 7 * LANES])))
 
 
-cdef void add_values(real* values, Py_ssize_t n, double* high, double* low) noexcept nogil:
+cdef void add_values(real* values, Py_ssize_t n, double* lanes) noexcept nogil:
     """Adds n values; `values` has room for whole rows, which are filled with zeros."""
     cdef Py_ssize_t rows = (n + 8 * LANES - 1) // (8 * LANES)
     memset(values + n, 0, (rows * 8 * LANES - n) * sizeof(real))
-    add_block(values, rows, high, low)
+    add_rows(values, rows, lanes)
 
 
-cdef void add_lanes(double* high, double* low, Partial* partial) noexcept nogil:
+cdef void add_lanes(double* high, Partial* partial) noexcept nogil:
+    """The sum of the lanes in two parts: pairwise, each rounding error kept (Knuth's two-sum)."""
+    cdef double low[LANES]
+    cdef double total, part
     cdef Py_ssize_t width = LANES, j
+    memset(low, 0, sizeof(low))
     while width > 1:
         width //= 2
         for j in range(width):
-            add_two(&high[j], &low[j], high[j + width])
-            low[j] += low[j + width]
+            total = high[j] + high[j + width]
+            part = total - high[j]
+            low[j] += low[j + width] + ((high[j] - (total - part)) + (high[j + width] - part))
+            high[j] = total
     partial.high = high[0]
     partial.low = low[0]
 
@@ -331,8 +324,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real gradient_scratch[1024]
     cdef real hessian_scratch[1024]
     cdef double weights[1024]
-    cdef double high[LANES]
-    cdef double low[LANES]
+    cdef double lanes[LANES]
     cdef const real* y = y_scratch
     cdef const real* z
     cdef const real* v = v_scratch
@@ -350,8 +342,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
 
-    memset(high, 0, sizeof(high))
-    memset(low, 0, sizeof(low))
+    memset(lanes, 0, sizeof(lanes))
     if job.varying.data == NULL:
         for i in range(min(block, stop - start)):
             v_scratch[i] = <real>job.varying_scalar
@@ -366,7 +357,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:
-            add_values(weights, n, high, low)
+            add_values(weights, n, lanes)
             continue
 
         z = <const real*>job.y_pred.data + first if z_direct else read(&job.y_pred, inner, first, n, z_scratch)
@@ -394,16 +385,16 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if summed:
             if job.weighted:
                 weigh_losses(loss, n, weights)
-                add_values(weights, n, high, low)
+                add_values(weights, n, lanes)
             else:
-                add_values(loss, n, high, low)
+                add_values(loss, n, lanes)
         elif job.mode & LOSS:
             if job.weighted:
                 apply_weights(weights, 1.0, n, loss)
             if not loss_direct:
                 write(&job.loss, inner, first, n, loss)
 
-    add_lanes(high, low, partial)
+    add_lanes(lanes, partial)
     partial.flags = flags
 
 
