@@ -1,4 +1,4 @@
-"""Slow paths and error messages: conversions that are seldom needed, and what is said when an argument is wrong.
+"""Checks of parameters, conversions that are seldom needed, and what is said when an argument is wrong.
 
 Each message names the argument, the lowest bad index, the value there, and what is allowed.
 """
@@ -36,7 +36,10 @@ def number(name: str, value: Any, *, above: float = -math.inf, at_least: float =
     """A finite float within its limits."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    value = float(value)
+    try:
+        value = float(value) + 0.0  # -0 is 0
+    except OverflowError:
+        value = math.copysign(math.inf, value)
     if not (math.isfinite(value) and above < value < below and at_least <= value <= at_most):
         limits = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
         limits += [f"< {below:g}"] * (below < math.inf) + [f"<= {at_most:g}"] * (at_most < math.inf)
@@ -51,9 +54,24 @@ def number_or_row(name: str, value: Any, **limits: float) -> float | np.ndarray:
     row = as_array(value, name)
     if row.ndim != 1:
         raise ValueError(f"{name} must be a number or have shape (k,), got {shape(row)}")
-    row = np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], dtype=np.float64)
-    row.flags.writeable = False
-    return row
+    return _frozen(np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], np.float64))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """A copy that nobody can make writeable again."""
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
+
+
+def float32_fault(parameters: Mapping[str, Any]) -> str | None:
+    """Says which parameter leaves the range of float32, in which float32 predictions are computed."""
+    for name, value in parameters.items():
+        given = np.asarray(value, dtype=np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            rounded = given.astype(np.float32)
+        if ((np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
+            return (f"{name} of {value} becomes {rounded.tolist()} in float32, in which y_pred of this dtype is "
+                    f"computed: use another {name}, or float64")
+    return None
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -64,7 +82,13 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
 
 def class_weight(value: ClassWeight) -> Any:
     """None, "balanced", an object with changing `weights`, or a read-only array of pairs (negative, positive)."""
-    if value is None or (isinstance(value, str) and value == "balanced") or hasattr(value, "weights"):
+    from .class_weight import DynamicClassWeight
+
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return value
+    if isinstance(value, DynamicClassWeight):
+        if value.n_classes != 2:
+            raise ValueError(f"class_weight has {value.n_classes} classes: a binary loss has 2")
         return value
     if isinstance(value, str):
         raise ValueError(f"class_weight must be None, 'balanced', a dict, an array or a DynamicClassWeight, "
@@ -80,19 +104,15 @@ def binary_pair(value: Any, name: str) -> np.ndarray:
                 raise ValueError(f"{name} has the unknown class {key!r}: binary classes are 0 and 1, or -1 and 1")
         if -1 in value and 0 in value:
             raise ValueError(f"{name} names the negative class twice, as -1 and as 0")
-        value = [value.get(0, value.get(-1, 1.0)), value.get(1, 1.0)]
-    try:
-        pair = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold numbers, got {value!r}") from None
+        value = [number(f"{name}[{key}]", weight, at_least=0) for key, weight in
+                 ((0, value.get(0, value.get(-1, 1.0))), (1, value.get(1, 1.0)))]
+    pair = as_array(value, name).astype(np.float64)
     if pair.shape != (2,) and not (pair.ndim == 2 and pair.shape[1] == 2):
         raise ValueError(f"{name} must have shape (2,), or (k, 2) with a row for each column, got {shape(pair)}")
     if not (np.isfinite(pair) & (pair >= 0)).all():
         index = tuple(int(i[0]) for i in np.nonzero(~(np.isfinite(pair) & (pair >= 0))))
         raise ValueError(f"{name}[{', '.join(map(str, index))}] is {pair[index]}: weights must be finite and >= 0")
-    pair = np.ascontiguousarray(pair)
-    pair.flags.writeable = False
-    return pair
+    return _frozen(pair)
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
@@ -109,7 +129,10 @@ def as_array(value: Any, name: str) -> np.ndarray:
         if missing.any():
             index = ", ".join(map(str, _first(missing)))
             raise TypeError(f"{name} has a missing value (NA) at index {index}: fill it, or drop the sample")
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} is no array of numbers: {error}") from None
     if nullable and array.dtype == object:
         array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
@@ -149,7 +172,7 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
     if steps and (min(steps) < out.itemsize or (len(steps) == 2 and max(steps) < spans[steps.index(min(steps))])):
         raise ValueError(f"{name} overlaps itself in memory (strides {out.strides})")
     if len(steps) == 2:
-        wanted = [abs(s) for s in y_pred.strides]
+        wanted = [abs(s) or math.inf for s in y_pred.strides]  # a broadcast axis has no order
         if (steps[0] < steps[1]) != (wanted[0] < wanted[1]):
             raise ValueError(f"{name} has another memory order than y_pred (strides {out.strides} and "
                              f"{y_pred.strides}): rows must be contiguous in both, or columns in both")
@@ -160,7 +183,8 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
 def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, dtype: type) -> None:
     """Finds the lowest bad index after a kernel has flagged a fault, and raises the error that names it."""
     if target != "real":
-        y: np.ndarray = y_true.astype(dtype)
+        with np.errstate(over="ignore"):
+            y: np.ndarray = y_true.astype(dtype)
         allowed = "in [0, 1]" if target == "soft binary" else "0 or 1"
         good = (y == -1) | (((y >= 0) & (y <= 1)) if target == "soft binary" else ((y == 0) | (y == 1)))
         if not good.all():

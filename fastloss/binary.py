@@ -27,7 +27,8 @@ class BinaryLoss(Loss):
               varying: str = "") -> None:
         class_weight = _checks.class_weight(arguments["class_weight"])
         if isinstance(arguments["class_weight"], Mapping):  # a copy, which no caller can change
-            arguments["class_weight"] = MappingProxyType(dict(arguments["class_weight"]))
+            arguments["class_weight"] = MappingProxyType(
+                {key: float(weight) for key, weight in sorted(arguments["class_weight"].items())})
         else:
             arguments["class_weight"] = class_weight
         value = arguments.get(varying)
@@ -118,7 +119,7 @@ class BinaryFocal(BinaryLoss):
 
     Parameters
     ----------
-    gamma : float >= 0, default 2.0
+    gamma : float in [0, 1e100], default 2.0
         How fast easy samples fade; 0 is cross-entropy.
     alpha : float in [0, 1], optional
         Weight of positives, with 1 - alpha for negatives; None: 1 for both.
@@ -152,7 +153,7 @@ class BinaryFocal(BinaryLoss):
     def __init__(self, gamma: float = 2.0, alpha: float | None = None,
                  inputs: Literal["logits", "probabilities"] = "logits", class_weight: ClassWeight = None) -> None:
         arguments: dict[str, Any] = {
-            "gamma": number("gamma", gamma, at_least=0),
+            "gamma": number("gamma", gamma, at_least=0, at_most=1e100),
             "alpha": None if alpha is None else number("alpha", alpha, at_least=0, at_most=1),
             "inputs": choice("inputs", inputs, ("logits", "probabilities")),
             "class_weight": class_weight,
@@ -224,7 +225,7 @@ class Sharp(BinaryLoss):
     ----------
     phi : {"algebraic", "arctan"}, default "algebraic"
         φ(z) = z/√(z² + ε), or (2/π) arctan(z/ε).
-    epsilon : float > 0, default 1.0
+    epsilon : float in [1e-100, 1e100], default 1.0
         The smaller, the sharper.
     class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
         Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
@@ -252,7 +253,7 @@ class Sharp(BinaryLoss):
                  class_weight: ClassWeight = None) -> None:
         arguments: dict[str, Any] = {
             "phi": choice("phi", phi, ("algebraic", "arctan")),
-            "epsilon": number("epsilon", epsilon, above=0),
+            "epsilon": number("epsilon", epsilon, at_least=1e-100, at_most=1e100),
             "class_weight": class_weight,
         }
         self._bind("SharpAlgebraic" if phi == "algebraic" else "SharpArctan", {"epsilon": arguments["epsilon"]},

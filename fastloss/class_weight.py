@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,8 @@ def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] 
     beta = number("beta", beta, at_least=0, below=1)
     counts = _counts(y, n_classes).astype(np.float64)
     seen = counts > 0
+    if not seen.any():
+        return np.ones(len(counts))
     weights = np.ones(len(counts))
     if method == "balanced":
         weights[seen] = counts.sum() / (len(counts) * counts[seen])
@@ -55,25 +58,27 @@ def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] 
     return weights
 
 
+def _class_count(n_classes: int) -> int:
+    if isinstance(n_classes, bool) or not isinstance(n_classes, numbers.Integral):
+        raise TypeError(f"n_classes must be an integer, got {n_classes!r}")
+    if n_classes < 2:
+        raise ValueError(f"n_classes must be at least 2, got {n_classes}")
+    return int(n_classes)
+
+
 def _counts(y: ArrayLike, n_classes: int | None) -> NDArray[np.int64]:
+    """How often each class occurs; labels of -1 and 1 are classes 0 and 1."""
     labels = as_array(y, "y")
     if labels.ndim != 1:
         raise ValueError(f"y must have shape (n,), got {labels.shape}")
-    bad = ~(labels == np.floor(labels)) | (labels < -1)
+    signed = n_classes in (None, 2) and bool((labels == -1).any())
+    most = 1 if signed else 2**31 if n_classes is None else _class_count(n_classes) - 1
+    bad = ~((labels == np.floor(labels)) & (labels <= most) & ((np.abs(labels) == 1) if signed else (labels >= 0)))
     if bad.any():
-        raise ValueError(f"y[{int(bad.argmax())}] is {labels[bad.argmax()]}: labels must be whole numbers from 0 "
-                         f"(or -1 and 1)")
-    if (labels == -1).any():
-        bad = np.abs(labels) != 1
-        if bad.any():
-            raise ValueError(f"y[{int(bad.argmax())}] is {labels[bad.argmax()]}, beside labels of -1: labels must be "
-                             f"-1 and 1, or whole numbers from 0")
-        labels = labels > 0
-    counts = np.bincount(labels.astype(np.int64), minlength=max(2, n_classes or 2))
-    if n_classes is not None and len(counts) > max(2, n_classes):
-        index = int((labels >= n_classes).argmax())
-        raise ValueError(f"y[{index}] is {labels[index]}: with n_classes={n_classes} labels must be below it")
-    return counts
+        index = int(bad.argmax())
+        raise ValueError(f"y[{index}] is {labels[index]}: labels must be "
+                         + ("-1 and 1" if signed else f"whole numbers from 0 to {most}") + ", or 0 and 1" * signed)
+    return np.bincount((labels > 0 if signed else labels).astype(np.int64), minlength=max(2, n_classes or 2))
 
 
 class DynamicClassWeight:
@@ -103,9 +108,7 @@ class DynamicClassWeight:
     """
 
     def __init__(self, n_classes: int, momentum: float = 0.99) -> None:
-        if isinstance(n_classes, bool) or int(n_classes) != n_classes or n_classes < 2:
-            raise ValueError(f"n_classes must be a whole number of at least 2, got {n_classes!r}")
-        self.n_classes = int(n_classes)
+        self.n_classes = _class_count(n_classes)
         self.momentum = number("momentum", momentum, at_least=0, below=1)
         self.frequencies = np.full(self.n_classes, 1.0 / self.n_classes)
 
@@ -138,4 +141,5 @@ class DynamicClassWeight:
         return isinstance(other, DynamicClassWeight) and self.momentum == other.momentum and np.array_equal(
             self.frequencies, other.frequencies)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return hash((self.n_classes, self.momentum))  # the frequencies change

@@ -56,11 +56,14 @@ class Loss:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__doc__ and "__init__" in vars(cls):
+        if cls.__module__.startswith(f"{__package__}.") and cls.__doc__ and "__init__" in vars(cls):
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
             _registry[name] = cls
-            for alias in cls.aliases:
+            for alias in vars(cls).get("aliases", ()):
                 _aliases[alias] = name
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is abstract: make one of {', '.join(available())}")
 
     def _set(self, parameters: dict[str, Any], evaluator: kernels.Evaluator) -> None:
         object.__setattr__(self, "_parameters", parameters)
@@ -93,7 +96,8 @@ class Loss:
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
-        shown = (f"{k}={_plain(v)!r}" for k, v in self._parameters.items() if not _equal(v, defaults[k].default))
+        shown = (f"{k}={_plain(v)!r}" for k, v in self._parameters.items()
+                 if k not in defaults or not _equal(v, defaults[k].default))
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:

@@ -753,3 +753,31 @@ def test_inputs_are_never_changed():
         loss.loss_gradient_hessian(y, z, sample_weight=w)
         for array, copy in zip((*arrays, w), before, strict=True):
             assert_array_equal(array, copy)
+
+
+def test_one_column_may_be_written_in_place_through_any_strides():
+    z = np.full((5, 1), 3.0)
+    out = z[:, ::-1]
+    assert fl.SquaredError().gradient(np.zeros((5, 1)), z, reduction="sum", gradient_out=out) is out
+    assert_array_equal(z, 6.0)
+
+
+def test_broadcast_predictions_have_no_memory_order():
+    z = np.broadcast_to(np.arange(4.0), (3, 4))
+    out = np.empty((3, 4))
+    fl.SquaredError().gradient(np.zeros((3, 4)), z, reduction="sum", gradient_out=out)
+    assert_array_equal(out, 2 * z)
+
+
+def test_any_number_of_threads_may_be_asked_for():
+    z = np.ones(4096 * 600, np.float32)
+    assert fl.SquaredError()(np.zeros_like(z), z, n_threads=2**40) == 1.0
+
+
+@pytest.mark.parametrize(("y", "n_classes", "message"), [
+    ([0, np.inf], None, r"y\[1\] is inf"), ([0, 1e19], None, r"y\[1\] is 1e\+19"),
+    ([0, 2**50], 3, r"y\[1\] is 1125899906842624"), ([-1, 1], 3, r"y\[0\] is -1"), ([0], 1, "n_classes must be"),
+])
+def test_bad_labels_and_counts_of_class_weights(y, n_classes, message):
+    with pytest.raises(ValueError, match=message):
+        fl.class_weights(y, n_classes=n_classes)

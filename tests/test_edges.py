@@ -204,7 +204,32 @@ def test_infinite_losses_keep_the_sum_infinite():
 
 def test_gradients_of_a_mean_are_not_flushed():
     # 1/n times a subnormal gradient is still the correctly rounded number
-    z = np.array([-745.0, 0.0])
-    assert fl.BinaryCrossEntropy().gradient([0, 0], z)[0] in (0.0, 5e-324)
+    z = np.array([-740.0, 0.0])
+    # exp(-740)/2 = 2.10e-322, and the subnormal numbers are 4.94e-324 apart
+    assert abs(fl.BinaryCrossEntropy().gradient([0, 0], z)[0] - 2.0944e-322) <= 4.94e-324
     gradient = fl.SquaredError().gradient(np.zeros(4), np.full(4, 1e-310))
     assert_allclose(gradient, 2e-310 / 4, rtol=1e-12)
+
+
+@pytest.mark.parametrize("tiny", [1e-310, 5e-324])
+def test_tiny_weights_keep_means_finite_and_zeros_zero(tiny):
+    value, gradient = fl.SquaredError().loss_gradient([0.0, 1.0, nan], [1.0, 3.0, 0.0], sample_weight=[tiny, tiny, 0])
+    assert value == pytest.approx(2.5, rel=1e-15)
+    assert_array_equal(gradient, [1.0, 2.0, 0.0])
+    assert fl.BinaryCrossEntropy(class_weight=[tiny] * 2)([0, 1], [0.0, 0.0]) == pytest.approx(np.log(2), rel=1e-15)
+
+
+@pytest.mark.parametrize("loss", [
+    fl.Huber(1e-300), fl.Sharp(epsilon=1e-50), fl.Sharp("arctan", epsilon=1e50), fl.BinaryFocal(gamma=1e90),
+    fl.BinaryCrossEntropy(pos_weight=1e300), fl.Quantile([0.5, 1e-100])], ids=repr)
+def test_parameters_outside_float32_are_an_error_there_and_only_there(loss):
+    y, z = np.array([[0.0, 1.0]]), np.array([[0.5, 1.0]])
+    with pytest.raises(ValueError, match=r"in float32"):
+        loss(y, z.astype(np.float32))
+    outputs = loss.loss_gradient_hessian(y, z, reduction="none")
+    assert not np.isnan(outputs).any()
+
+
+def test_a_label_beyond_float32_is_named_without_a_warning():
+    with pytest.raises(ValueError, match=r"y_true\[1\] is 1e\+300"):
+        fl.BinaryCrossEntropy()([1, 1e300], np.zeros(2, np.float32))

@@ -250,3 +250,42 @@ def test_making_and_dropping_objects_leaks_nothing():
     for _ in range(5):
         work()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5_000  # KB
+
+
+def test_equal_losses_have_equal_hashes():
+    weights = {0: 1, 1: 2}, {1: 2.0, 0: 1.0}
+    first, second = (fl.BinaryCrossEntropy(class_weight=w) for w in weights)
+    assert first == second and hash(first) == hash(second)
+    assert hash(fl.BinaryFocal(gamma=-0.0)) == hash(fl.BinaryFocal(gamma=0.0))
+    dynamic = [fl.Hinge(class_weight=fl.DynamicClassWeight(2)) for _ in range(2)]
+    assert dynamic[0] == dynamic[1]
+    assert hash(dynamic[0]) == hash(dynamic[1])
+
+
+def test_a_class_of_the_user_does_not_enter_the_registry():
+    class Huber(fl.SquaredError):
+        """A loss of the user's."""
+
+        def __init__(self):
+            super().__init__(half=True)
+
+    assert type(fl.get("huber")) is fl.Huber
+    assert type(fl.get("mse")) is fl.SquaredError
+    assert repr(Huber()) == "Huber(half=True)"
+    assert Huber()([0.0], [2.0]) == 2.0
+
+
+def test_loss_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        fl.Loss()
+
+
+def test_arrays_of_a_loss_stay_read_only():
+    loss = fl.Quantile([0.1, 0.9])
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        loss.quantile.flags.writeable = True
+
+
+def test_a_binary_loss_refuses_dynamic_weights_of_three_classes():
+    with pytest.raises(ValueError, match="3 classes"):
+        fl.Hinge(class_weight=fl.DynamicClassWeight(3))

@@ -10,7 +10,8 @@ def after_fork_in_child() -> None: ...
 
 class Evaluator:
     def __init__(
-        self, capsule: object, target: str, cost: float, varying_name: str, varying: Any, class_weight: Any
+        self, capsule: object, target: str, cost: float, varying_name: str, varying: Any, class_weight: Any,
+        float32_fault: str | None = None,
     ) -> None: ...
     def evaluate(
         self,

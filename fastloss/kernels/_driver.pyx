@@ -63,6 +63,7 @@ def x86_64_level():
 
 # Below this much work (ns) a second thread costs more than it saves: a two-thread region takes 1.5 µs.
 cdef double THREAD_WORK = 5000.0
+cdef Py_ssize_t MAX_THREADS = 256
 
 cdef int cpus = available_cpus()
 cdef int chosen_threads = 0  # by set_num_threads; 0: none
@@ -110,7 +111,8 @@ cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1
         threads = n_threads
     else:
         threads = _checks.thread_count(n_threads, "n_threads")
-    return 1 if forked else <int>min(threads, max(chunks, 1))
+    # MAX_THREADS: OpenMP ends the process when the system has no more threads to give
+    return 1 if forked else <int>min(threads, max(chunks, 1), MAX_THREADS)
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ cdef struct Layout:
 
 cdef Layout layout_of(cnp.ndarray array) noexcept:
     cdef Layout layout
-    cdef Py_ssize_t rows, columns
+    cdef Py_ssize_t rows, columns, down, across
     layout.ndim = cnp.PyArray_NDIM(array)
     layout.fast_axis = 0
     layout.outer = 1
@@ -158,7 +160,10 @@ cdef Layout layout_of(cnp.ndarray array) noexcept:
     if layout.ndim == 2:
         rows = cnp.PyArray_DIM(array, 0)
         columns = cnp.PyArray_DIM(array, 1)
-        if columns != 1 and (rows == 1 or abs(cnp.PyArray_STRIDE(array, 1)) <= abs(cnp.PyArray_STRIDE(array, 0))):
+        down = abs(cnp.PyArray_STRIDE(array, 0))
+        across = abs(cnp.PyArray_STRIDE(array, 1))
+        # (a stride of 0 is a broadcast axis, and no order)
+        if columns != 1 and (rows == 1 or down == 0 or 0 < across <= down):
             layout.fast_axis = 1
         layout.inner = columns if layout.fast_axis == 1 else rows
         layout.outer = rows if layout.fast_axis == 1 else columns
@@ -223,7 +228,7 @@ cdef bint is_same_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
     if cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b):
         return False
     for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
             return False
     return True
 
@@ -285,6 +290,7 @@ cdef class Evaluator:
     cost : ns per element of loss and gradient, about, to choose the number of threads
     varying_name, varying : the parameter that may vary by column: a float or an array (k,)
     class_weight : see `fastloss._checks.class_weight`
+    float32_fault : what is wrong with the parameters in float32, or None
     """
 
     cdef object capsule
@@ -295,8 +301,9 @@ cdef class Evaluator:
     cdef double varying_scalar
     cdef cnp.ndarray varying
     cdef object class_weight
+    cdef str float32_fault
 
-    def __init__(self, capsule, str target, double cost, str varying_name, varying, class_weight):
+    def __init__(self, capsule, str target, double cost, str varying_name, varying, class_weight, float32_fault=None):
         self.capsule = capsule
         self.kernel = <const Kernel*>PyCapsule_GetPointer(capsule, "fastloss.Kernel")
         self.target = <Target>["real", "binary", "soft binary"].index(target)
@@ -307,6 +314,7 @@ cdef class Evaluator:
         else:
             self.varying_scalar = varying
         self.class_weight = class_weight
+        self.float32_fault = float32_fault
 
     def evaluate(self, int mode, y_true, y_pred, sample_weight, reduction, n_threads,
                  loss_out=None, gradient_out=None, hessian_out=None):
@@ -318,8 +326,9 @@ cdef class Evaluator:
         cdef cnp.ndarray gradient = None
         cdef cnp.ndarray hessian = None
         cdef cnp.ndarray pairs
-        cdef bint mean = reduction == "mean"
-        cdef bint by_sample = not mean and reduction == "none"
+        cdef bint known = type(reduction) is str
+        cdef bint mean = known and reduction == "mean"
+        cdef bint by_sample = known and not mean and reduction == "none"
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
         cdef int typenum = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
         cdef run_chunk run = self.kernel.run_f32 if single else self.kernel.run_f64
@@ -329,8 +338,10 @@ cdef class Evaluator:
         cdef double weight_sum = 0.0, value
         cdef int threads, exponent
 
+        if single and self.float32_fault is not None:
+            raise ValueError(self.float32_fault)
         # Shapes.
-        if not mean and not by_sample and reduction != "sum":
+        if not mean and not by_sample and (not known or reduction != "sum"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         if not 1 <= cnp.PyArray_NDIM(z) <= 2:
             raise ValueError(f"y_pred must have shape (n,) or (n, k), got {_checks.shape(z)}")
@@ -412,10 +423,13 @@ cdef class Evaluator:
                 total = run_job(&job, run, threads)
                 self.raise_faults(total.flags, y, weights, typenum)
                 weight_sum = total.value
-                if not weight_sum > 0.0 or isinf(weight_sum):
+                if isinf(weight_sum):
+                    raise ValueError("the sum of the weights overflows: scale sample_weight and class_weight down")
+                if not weight_sum > 0.0:
                     raise ValueError(f"the weights sum to {weight_sum}: with reduction='mean' the sum must be positive")
                 if not 1e-200 < weight_sum < 1e200:
                     frexp(weight_sum, &exponent)
+                    exponent = max(exponent, -1000)  # 2^1000 is finite, and lifts any sum far enough
                     job.weight_unit = ldexp(1.0, -exponent)
                     weight_sum = ldexp(weight_sum, -exponent)
                 job.mode = mode
