@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ._typing import ClassWeight
-
 FORMATS = "bool, an integer, float16, float32 or float64"
 
 
@@ -54,10 +52,10 @@ def number_or_row(name: str, value: Any, **limits: float) -> float | np.ndarray:
     row = as_array(value, name)
     if row.ndim != 1:
         raise ValueError(f"{name} must be a number or have shape (k,), got {shape(row)}")
-    return _frozen(np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], np.float64))
+    return frozen(np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], np.float64))
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can make writeable again."""
     return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
 
@@ -78,41 +76,6 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     return value
-
-
-def class_weight(value: ClassWeight) -> Any:
-    """None, "balanced", an object with changing `weights`, or a read-only array of pairs (negative, positive)."""
-    from .class_weight import DynamicClassWeight
-
-    if value is None or (isinstance(value, str) and value == "balanced"):
-        return value
-    if isinstance(value, DynamicClassWeight):
-        if value.n_classes != 2:
-            raise ValueError(f"class_weight has {value.n_classes} classes: a binary loss has 2")
-        return value
-    if isinstance(value, str):
-        raise ValueError(f"class_weight must be None, 'balanced', a dict, an array or a DynamicClassWeight, "
-                         f"got {value!r}")
-    return binary_pair(value, "class_weight")
-
-
-def binary_pair(value: Any, name: str) -> np.ndarray:
-    """Weights of (negatives, positives) from a dict {0 or -1: weight, 1: weight}, or an array (2,) or (k, 2)."""
-    if isinstance(value, Mapping):
-        for key in value:
-            if key not in (-1, 0, 1):
-                raise ValueError(f"{name} has the unknown class {key!r}: binary classes are 0 and 1, or -1 and 1")
-        if -1 in value and 0 in value:
-            raise ValueError(f"{name} names the negative class twice, as -1 and as 0")
-        value = [number(f"{name}[{key}]", weight, at_least=0) for key, weight in
-                 ((0, value.get(0, value.get(-1, 1.0))), (1, value.get(1, 1.0)))]
-    pair = as_array(value, name).astype(np.float64)
-    if pair.shape != (2,) and not (pair.ndim == 2 and pair.shape[1] == 2):
-        raise ValueError(f"{name} must have shape (2,), or (k, 2) with a row for each column, got {shape(pair)}")
-    if not (np.isfinite(pair) & (pair >= 0)).all():
-        index = tuple(int(i[0]) for i in np.nonzero(~(np.isfinite(pair) & (pair >= 0))))
-        raise ValueError(f"{name}[{', '.join(map(str, index))}] is {pair[index]}: weights must be finite and >= 0")
-    return _frozen(pair)
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------

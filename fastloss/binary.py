@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
-from . import _checks, kernels
+from . import kernels
 from ._checks import choice, number, number_or_row
 from ._typing import ClassWeight
+from .class_weight import binary_class_weight
 from .loss import Loss
 
 _SIMPLE, _TRANSCENDENTAL = 0.5, 2.0  # ns per element
@@ -25,7 +26,7 @@ class BinaryLoss(Loss):
 
     def _bind(self, formula: str, parameters: Mapping[str, float], arguments: dict[str, Any], *, cost: float,
               varying: str = "") -> None:
-        class_weight = _checks.class_weight(arguments["class_weight"])
+        class_weight = binary_class_weight(arguments["class_weight"])
         if isinstance(arguments["class_weight"], Mapping):  # a copy, which no caller can change
             arguments["class_weight"] = MappingProxyType(
                 {key: float(weight) for key, weight in sorted(arguments["class_weight"].items())})

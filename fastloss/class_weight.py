@@ -1,14 +1,16 @@
-"""Class weights that are computed from data, once or batch by batch."""
+"""Class weights: computed from data, once or batch by batch; and what a loss accepts as its own."""
 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import as_array, choice, number
+from ._checks import as_array, choice, frozen, number, shape
+from ._typing import ClassWeight
 
 
 def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] = "balanced", *,
@@ -143,3 +145,37 @@ class DynamicClassWeight:
 
     def __hash__(self) -> int:
         return hash((self.n_classes, self.momentum))  # the frequencies change
+
+
+def binary_class_weight(value: ClassWeight) -> Any:
+    """None, "balanced", a DynamicClassWeight, or a read-only array of pairs (negative, positive)."""
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return value
+    if isinstance(value, DynamicClassWeight):
+        if value.n_classes != 2:
+            raise ValueError(f"class_weight has {value.n_classes} classes: a binary loss has 2")
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"class_weight must be None, 'balanced', a dict, an array or a DynamicClassWeight, "
+                         f"got {value!r}")
+    return _pairs(value)
+
+
+def _pairs(value: Any) -> np.ndarray:
+    """Weights of (negatives, positives) from a dict {0 or -1: weight, 1: weight}, or an array (2,) or (k, 2)."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if key not in (-1, 0, 1):
+                raise ValueError(f"class_weight has the unknown class {key!r}: binary classes are 0 and 1, or -1 and 1")
+        if -1 in value and 0 in value:
+            raise ValueError("class_weight names the negative class twice, as -1 and as 0")
+        value = [number(f"class_weight[{key}]", weight, at_least=0) for key, weight in
+                 ((0, value.get(0, value.get(-1, 1.0))), (1, value.get(1, 1.0)))]
+    pair = as_array(value, "class_weight").astype(np.float64)
+    if pair.shape != (2,) and not (pair.ndim == 2 and pair.shape[1] == 2):
+        raise ValueError(f"class_weight must have shape (2,), or (k, 2) with a row for each column, got {shape(pair)}")
+    if not (np.isfinite(pair) & (pair >= 0)).all():
+        index = tuple(int(i[0]) for i in np.nonzero(~(np.isfinite(pair) & (pair >= 0))))
+        raise ValueError(f"class_weight[{', '.join(map(str, index))}] is {pair[index]}: weights must be finite "
+                         f"and >= 0")
+    return frozen(pair)

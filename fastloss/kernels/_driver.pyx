@@ -289,7 +289,7 @@ cdef class Evaluator:
     target : "real", "binary" or "soft binary": what y_true may hold
     cost : ns per element of loss and gradient, about, to choose the number of threads
     varying_name, varying : the parameter that may vary by column: a float or an array (k,)
-    class_weight : see `fastloss._checks.class_weight`
+    class_weight : see `fastloss.class_weight.binary_class_weight`
     float32_fault : what is wrong with the parameters in float32, or None
     """
 
@@ -465,7 +465,7 @@ cdef class Evaluator:
             if cnp.PyArray_NDIM(y) == 1:
                 return self.balanced(y, y, z)
             return np.array([self.balanced(y[:, column], y, z) for column in range(y.shape[1])]).reshape(-1, 2)
-        return _checks.binary_pair(self.class_weight.weights, "class_weight")
+        return np.ascontiguousarray(self.class_weight.weights, dtype=np.float64).reshape(2)
 
     cdef cnp.ndarray balanced(self, cnp.ndarray column, cnp.ndarray y, cnp.ndarray z):
         """N / (2·N_c) of a column of y, counted by the weight pass: class weights of (1, 0) and (0, 1) sum to N_c."""
