@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from .class_weight import DynamicClassWeight
+from numpy.typing import NDArray
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Array: TypeAlias = NDArray[np.floating[Any]]
-ClassWeight: TypeAlias = "Literal['balanced'] | Mapping[int, float] | ArrayLike | DynamicClassWeight | None"

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from . import kernels
 from ._checks import choice, number, number_or_row
-from ._typing import ClassWeight
-from .class_weight import binary_class_weight
+from .class_weight import ClassWeight, binary_class_weight
 from .loss import Loss
 
 _SIMPLE, _TRANSCENDENTAL = 0.5, 2.0  # ns per element

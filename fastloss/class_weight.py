@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._checks import as_array, choice, frozen, number, shape
-from ._typing import ClassWeight
+
+ClassWeight: TypeAlias = "Literal['balanced'] | Mapping[int, float] | ArrayLike | DynamicClassWeight | None"
 
 
 def class_weights(y: ArrayLike, method: Literal["balanced", "effective_number"] = "balanced", *,
