@@ -41,8 +41,8 @@ class Loss:
         float16, else float64. One of them may be y_pred itself. ``loss_out`` goes with ``reduction="none"`` only.
 
     y_pred of float32 and float16 is computed in float32, of other dtypes in float64, and targets, weights and
-    parameters are rounded to that; sums are always float64. A mean of losses so large that their sum overflows is still
-    right, but for calls that write over y_pred: there it is inf.
+    parameters are rounded to that; sums are always float64. The mean is right also where the sum of the losses would
+    overflow.
     """
 
     __slots__ = ("_evaluator", "_parameters")

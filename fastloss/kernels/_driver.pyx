@@ -14,7 +14,7 @@ cimport numpy as cnp
 from .types cimport (
     BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
     INT8, LOSS, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT, DType, Job, Kernel, Partial, Stream,
-    Target, run_chunk,
+    Sum, Target, run_chunk,
 )
 
 import numpy as np
@@ -237,7 +237,20 @@ cdef bint is_same_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 cdef struct Total:
     double value
+    double reduced  # 2^-64 of it, where the job asks for that
     int flags
+
+
+cdef inline void add_to(Sum* total, const Sum* part) noexcept nogil:
+    cdef double high = total.high + part.high
+    cdef double added = high - total.high
+    total.low += (total.high - (high - added)) + (part.high - added) + part.low
+    total.high = high
+
+
+cdef inline double value_of(const Sum* total) noexcept nogil:
+    # where the sum overflowed or met a NaN, low is meaningless
+    return total.high + total.low if isfinite(total.high) else total.high
 
 
 cdef Total run_job(const Job* job, run_chunk run, int threads):
@@ -247,9 +260,10 @@ cdef Total run_job(const Job* job, run_chunk run, int threads):
     cdef Partial one
     cdef Partial* partials = &one
     cdef Total total
-    cdef double high = 0.0, low = 0.0, value, part
-    total.value = 0.0
-    total.flags = 0
+    cdef Sum losses, reduced
+    memset(&total, 0, sizeof(Total))
+    memset(&losses, 0, sizeof(Sum))
+    memset(&reduced, 0, sizeof(Sum))
     if chunks == 0:
         return total
     if chunks == 1:
@@ -268,12 +282,10 @@ cdef Total run_job(const Job* job, run_chunk run, int threads):
                     run(job, i * CHUNK, min((i + 1) * CHUNK, job.size), &partials[i])
     for i in range(chunks):
         total.flags |= partials[i].flags
-        value = high + partials[i].high
-        part = value - high
-        low += (high - (value - part)) + (partials[i].high - part) + partials[i].low
-        high = value
-    # where the sum overflowed or met a NaN, low is meaningless
-    total.value = high + low if isfinite(high) else high
+        add_to(&losses, &partials[i].losses)
+        add_to(&reduced, &partials[i].reduced)
+    total.value = value_of(&losses)
+    total.reduced = value_of(&reduced)
     if partials != &one:
         free(partials)
     return total
@@ -435,6 +447,8 @@ cdef class Evaluator:
                 job.mode = mode
             job.scale = 1.0 / weight_sum
 
+        # A mean of huge losses may be finite though their sum is not. What is written over cannot be read once more.
+        job.reduced = mean and job.in_place
         total = run_job(&job, run, threads)
         self.raise_faults(total.flags, y, weights, typenum)
 
@@ -444,12 +458,12 @@ cdef class Evaluator:
             result = loss
         else:
             value = total.value
-            if mean and isinf(value) and not job.in_place:
-                # A mean of huge losses may be finite though their sum is not: once more, with smaller weights.
-                job.mode = LOSS
-                job.weighted = True
-                job.weight_unit = ldexp(job.weight_unit, -64)
-                value = ldexp(run_job(&job, run, threads).value / weight_sum, 64)
+            if mean and isinf(value):
+                if not job.in_place:
+                    job.mode = LOSS
+                    job.reduced = True
+                    total = run_job(&job, run, threads)
+                value = ldexp(total.reduced / weight_sum, 64)
             elif mean:
                 value = value / weight_sum
             result = value

@@ -13,7 +13,7 @@ from .regression cimport RegressionLoss, regression
 from .types cimport (
     ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS,
     SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
-    UINT32, UINT64, Job, Kernel, Partial, Stream, real, sweep_f32, sweep_f64,
+    UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, real, sweep_f32, sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
@@ -269,11 +269,11 @@ cdef void apply_weights(const double* weights, double scale, Py_ssize_t n, real*
         values[i] = <real>(values[i] * (weights[i] * scale)) if weights[i] != 0.0 else <real>0
 
 
-cdef void weigh_losses(const real* loss, Py_ssize_t n, double* weights) noexcept nogil:
-    """weights = weights · loss: in double, so that float32 losses keep their range in the sum."""
+cdef void weigh_losses(const real* loss, Py_ssize_t n, const double* weights, double unit, double* out) noexcept nogil:
+    """out = weights · unit · loss: in double, so that float32 losses keep their range in the sum."""
     cdef Py_ssize_t i
     for i in range(n):
-        weights[i] = weights[i] * loss[i] if weights[i] != 0.0 else 0.0
+        out[i] = weights[i] * unit * loss[i] if weights[i] != 0.0 else 0.0
 
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ cdef void add_values(real* values, Py_ssize_t n, double* lanes) noexcept nogil:
     add_rows(values, rows, lanes)
 
 
-cdef void add_lanes(double* high, Partial* partial) noexcept nogil:
+cdef void add_lanes(double* high, Sum* sum) noexcept nogil:
     """The sum of the lanes in two parts: pairwise, each rounding error kept (Knuth's two-sum)."""
     cdef double low[LANES]
     cdef double total, part
@@ -313,8 +313,8 @@ cdef void add_lanes(double* high, Partial* partial) noexcept nogil:
             part = total - high[j]
             low[j] += low[j + width] + ((high[j] - (total - part)) + (high[j + width] - part))
             high[j] = total
-    partial.high = high[0]
-    partial.low = low[0]
+    sum.high = high[0]
+    sum.low = low[0]
 
 
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
@@ -330,7 +330,9 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real gradient_scratch[1024]
     cdef real hessian_scratch[1024]
     cdef double weights[1024]
+    cdef double reduced[1024]
     cdef double lanes[LANES]
+    cdef double reduced_lanes[LANES]
     cdef const real* y = y_scratch
     cdef const real* z
     cdef const real* v = v_scratch
@@ -349,6 +351,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef int flags = 0
 
     memset(lanes, 0, sizeof(lanes))
+    memset(reduced_lanes, 0, sizeof(reduced_lanes))
     if job.varying.data == NULL:
         for i in range(min(block, stop - start)):
             v_scratch[i] = <real>job.varying_scalar
@@ -389,8 +392,14 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             if not hessian_direct:
                 write(&job.hessian, inner, first, n, hessian)
         if summed:
+            if job.reduced:
+                if not job.weighted:
+                    for i in range(n):
+                        weights[i] = 1.0
+                weigh_losses(loss, n, weights, 5.421010862427522e-20, reduced)  # 2^-64
+                add_values(reduced, n, reduced_lanes)
             if job.weighted:
-                weigh_losses(loss, n, weights)
+                weigh_losses(loss, n, weights, 1.0, weights)
                 add_values(weights, n, lanes)
             else:
                 add_values(loss, n, lanes)
@@ -400,7 +409,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             if not loss_direct:
                 write(&job.loss, inner, first, n, loss)
 
-    add_lanes(lanes, partial)
+    add_lanes(lanes, &partial.losses)
+    add_lanes(reduced_lanes, &partial.reduced)
     partial.flags = flags
 
 

@@ -80,6 +80,7 @@ cdef struct Job:
     Stream gradient
     Stream hessian
     bint in_place  # an output is y_pred itself: read a block before writing it
+    bint reduced  # also sum 2^-64 times the losses, should their own sum overflow
     bint weighted
     const double* class_weight  # pairs (negative, positive), one or one per column; NULL: none
     Py_ssize_t class_weight_step  # 0: one pair for all, 2: a pair per column
@@ -88,8 +89,13 @@ cdef struct Job:
     double weight_unit  # a power of two on every weight, against overflow of extreme sums
     double scale  # on gradients and Hessians: 1 or 1 / sum of weights
 
-# What one chunk adds to the sums, each in two parts.
-cdef struct Partial:
+# A sum in two parts: high is the sum, low what its roundings lost.
+cdef struct Sum:
     double high
     double low
+
+# What one chunk adds to the sums.
+cdef struct Partial:
+    Sum losses  # or weights
+    Sum reduced
     int flags
