@@ -3,6 +3,7 @@
 Metadata is in pyproject.toml; ISAs and flags are in build_tools/isa.py.
 """
 
+import copy
 import os
 import sys
 import tempfile
@@ -47,14 +48,15 @@ class BuildExt(build_ext):
             self.extensions.append(variant)
         super().build_extensions()
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extension(self, ext):
-        # One source makes several modules, so each needs a place of its own for its object file.
-        temp = self.build_temp
-        self.build_temp = str(Path(temp) / ext.name.rsplit(".", 1)[-1])
-        try:
-            super().build_extension(ext)
-        finally:
-            self.build_temp = temp
+        # One source makes several modules, at once, so each needs a place of its own for its object file.
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp) / ext.name.rsplit(".", 1)[-1])
+        super(BuildExt, own).build_extension(ext)
 
     def find_openmp(self, kind):
         """The flags that compile and link an OpenMP program here, or none: then the build is serial.

@@ -7,14 +7,48 @@
 
 from ._config import show_config
 from ._version import __version__
-from .binary import BinaryCrossEntropy, BinaryFocal, Hinge, Sharp
+from .binary import (
+    AsymmetricFocal,
+    BinaryCrossEntropy,
+    BinaryFocal,
+    Exponential,
+    Hinge,
+    ModifiedHuber,
+    Perceptron,
+    Sharp,
+    SquaredHinge,
+)
 from .class_weight import DynamicClassWeight, class_weights
 from .kernels._driver import get_num_threads, set_num_threads
 from .loss import Loss, available, get
-from .regression import AbsoluteError, Huber, Quantile, SquaredError
+from .regression import (
+    AbsoluteError,
+    AbsolutePercentageError,
+    EpsilonInsensitive,
+    Expectile,
+    Fair,
+    Gamma,
+    GaussianNLL,
+    Huber,
+    LogCosh,
+    NegativeBinomial,
+    Poisson,
+    PseudoHuber,
+    Quantile,
+    Robust,
+    SmoothL1,
+    SquaredEpsilonInsensitive,
+    SquaredError,
+    SquaredLogError,
+    Tukey,
+    Tweedie,
+)
 
 __all__ = [
-    "AbsoluteError", "BinaryCrossEntropy", "BinaryFocal", "DynamicClassWeight", "Hinge", "Huber", "Loss", "Quantile",
-    "Sharp", "SquaredError", "__version__", "available", "class_weights", "get", "get_num_threads", "set_num_threads",
+    "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal",
+    "DynamicClassWeight", "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Gamma", "GaussianNLL", "Hinge",
+    "Huber", "LogCosh", "Loss", "ModifiedHuber", "NegativeBinomial", "Perceptron", "Poisson", "PseudoHuber", "Quantile",
+    "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError", "SquaredHinge", "SquaredLogError",
+    "Tukey", "Tweedie", "__version__", "available", "class_weights", "get", "get_num_threads", "set_num_threads",
     "show_config",
 ]

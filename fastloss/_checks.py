@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,12 @@ def float32_fault(parameters: Mapping[str, Any]) -> str | None:
     return None
 
 
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
@@ -125,7 +131,7 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
         raise TypeError(f"{name} has dtype {out.dtype}: with y_pred of dtype {y_pred.dtype} it must be "
                         f"{np.dtype(dtype)}")
     if out.shape != y_pred.shape:
-        raise ValueError(f"{name} has shape {shape(out)}: it must be y_pred's, {shape(y_pred)}")
+        raise ValueError(f"{name} has shape {shape(out)}: with this y_pred it must be {shape(y_pred)}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
     if not out.flags.aligned:
@@ -143,11 +149,17 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
 
 # ---- faults that the kernels flag ------------------------------------------------------------------------------------
 
+_RANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "non-negative": lambda y: y < 0, "positive": lambda y: y <= 0, "above -1": lambda y: y <= -1}
+
+
 def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, dtype: type) -> None:
     """Finds the lowest bad index after a kernel has flagged a fault, and raises the error that names it."""
-    if target != "real":
-        with np.errstate(over="ignore"):
-            y: np.ndarray = y_true.astype(dtype)
+    with np.errstate(over="ignore"):
+        y: np.ndarray = y_true.astype(dtype)
+    if target in _RANGES:
+        _raise_at(f"y_true[{{}}] is {{}}: targets must be {target}", y_true, _RANGES[target](y))
+    elif "binary" in target:
         allowed = "in [0, 1]" if target == "soft binary" else "0 or 1"
         good = (y == -1) | (((y >= 0) & (y <= 1)) if target == "soft binary" else ((y == 0) | (y == 1)))
         if not good.all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -15,6 +16,8 @@ from . import kernels
 from ._typing import Array, Reduction
 
 _LOSS, _GRADIENT, _HESSIAN = 1, 2, 4
+#: About what an element costs, in ns: loss and gradient of simple formulas, and of those with exp, log or a power.
+SIMPLE, TRANSCENDENTAL = 0.4, 2.0
 
 _registry: dict[str, type[Loss]] = {}
 _aliases: dict[str, str] = {}
@@ -49,7 +52,7 @@ class Loss:
 
     #: Other names that `get` knows.
     aliases: ClassVar[tuple[str, ...]] = ()
-    #: What y_true may hold: "real", "binary" (hard labels) or "soft binary".
+    #: What y_true may hold: "real", "non-negative", "positive", "above -1", "binary" (hard labels) or "soft binary".
     target: ClassVar[str] = "real"
     #: Where y_pred makes sense (min, max), for tests, plots and guides.
     domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
@@ -65,9 +68,15 @@ class Loss:
     def __init__(self) -> None:
         raise TypeError(f"{type(self).__name__} is abstract: make one of {', '.join(available())}")
 
-    def _set(self, parameters: dict[str, Any], evaluator: kernels.Evaluator) -> None:
-        object.__setattr__(self, "_parameters", parameters)
-        object.__setattr__(self, "_evaluator", evaluator)
+    def _bind(self, formula: str, fields: Mapping[str, float], arguments: dict[str, Any], *, cost: float = SIMPLE,
+              varying: str = "", class_weight: Any = None) -> None:
+        """Sets the constructor's arguments, and the formula with its fields; `varying` names the argument that may
+        vary by column."""
+        object.__setattr__(self, "_parameters", arguments)  # first: `target` may ask for them
+        value = arguments.get(varying)
+        object.__setattr__(self, "_evaluator", kernels.bind(
+            formula, dict(fields), target=self.target, cost=cost, varying_name=varying,
+            varying=1.0 if value is None else value, class_weight=class_weight))
 
     def __getattr__(self, name: str) -> Any:
         if name != "_parameters" and name in self._parameters:

@@ -52,6 +52,9 @@ cdef extern from "bits.h":
 
 from .threads import available_cpus
 
+# What y_true may hold, by its number in `Target`.
+TARGETS = ["real", "binary", "soft binary", "non-negative", "positive", "above -1"]
+
 COMPILER = FASTLOSS_COMPILER.decode()
 OPENMP = FASTLOSS_OPENMP
 
@@ -298,7 +301,7 @@ cdef class Evaluator:
     Parameters
     ----------
     capsule : the Kernel of the chosen ISA
-    target : "real", "binary" or "soft binary": what y_true may hold
+    target : what y_true may hold, one of TARGETS
     cost : ns per element of loss and gradient, about, to choose the number of threads
     varying_name, varying : the parameter that may vary by column: a float or an array (k,)
     class_weight : see `fastloss.class_weight.binary_class_weight`
@@ -318,7 +321,7 @@ cdef class Evaluator:
     def __init__(self, capsule, str target, double cost, str varying_name, varying, class_weight, float32_fault=None):
         self.capsule = capsule
         self.kernel = <const Kernel*>PyCapsule_GetPointer(capsule, "fastloss.Kernel")
-        self.target = <Target>["real", "binary", "soft binary"].index(target)
+        self.target = <Target><int>TARGETS.index(target)
         self.cost = cost
         self.varying_name = varying_name
         if isinstance(varying, np.ndarray):
@@ -333,6 +336,7 @@ cdef class Evaluator:
         """The outputs that `mode` (1 loss, 2 gradient, 4 Hessian, added) asks for, alone or as a tuple."""
         cdef cnp.ndarray z = as_array(y_pred, "y_pred")
         cdef cnp.ndarray y = as_array(y_true, "y_true")
+        cdef cnp.ndarray firsts = z  # y_pred, of a pair its first column: as many as there are samples
         cdef cnp.ndarray weights = None
         cdef cnp.ndarray loss = None
         cdef cnp.ndarray gradient = None
@@ -355,12 +359,19 @@ cdef class Evaluator:
         # Shapes.
         if not mean and not by_sample and (not known or reduction != "sum"):
             raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        if self.kernel.pair:
+            if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) != 2:
+                raise ValueError(f"y_pred must have shape (n, 2), got {_checks.shape(z)}")
+            firsts = z[:, 0]
+            if not same_shape(y, firsts):
+                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: they must be "
+                                 f"(n,) and (n, 2)")
         if not 1 <= cnp.PyArray_NDIM(z) <= 2:
             raise ValueError(f"y_pred must have shape (n,) or (n, k), got {_checks.shape(z)}")
-        if not same_shape(y, z):
+        if not same_shape(y, firsts):
             raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
                              f"they must be equal (nothing is broadcast)")
-        layout = layout_of(z)
+        layout = layout_of(firsts)
         memset(&job, 0, sizeof(Job))
         job.kernel = self.kernel
         job.mode = mode
@@ -368,7 +379,9 @@ cdef class Evaluator:
         job.inner = layout.inner
         job.size = layout.inner * layout.outer
         job.y_true = stream_of(y, &layout)
-        job.y_pred = stream_of(z, &layout)
+        job.y_pred = stream_of(firsts, &layout)
+        if self.kernel.pair:
+            job.second_pred = second_column(&job.y_pred, z)
         if mean and job.size == 0:
             raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
                              f"give at least one, or reduction='sum'")
@@ -387,7 +400,7 @@ cdef class Evaluator:
         job.scale = 1.0
         if sample_weight is not None:
             weights = as_array(sample_weight, "sample_weight")
-            if not same_shape(weights, z) and not (
+            if not same_shape(weights, firsts) and not (
                     cnp.PyArray_NDIM(weights) == 1 and cnp.PyArray_DIM(weights, 0) == cnp.PyArray_DIM(z, 0)):
                 raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
                                  f"it must be (n,)" + (" or (n, k)" if layout.ndim == 2 else ""))
@@ -408,16 +421,20 @@ cdef class Evaluator:
         # Outputs.
         if mode & LOSS:
             if by_sample:
-                loss = output(loss_out, "loss_out", z, typenum, &layout)
+                loss = output(loss_out, "loss_out", firsts, typenum)
                 job.loss = stream_of(loss, &layout)
             elif loss_out is not None:
                 raise ValueError(f"loss_out is only for reduction='none'; with {reduction!r} the loss is a float")
         if mode & GRADIENT:
-            gradient = output(gradient_out, "gradient_out", z, typenum, &layout)
+            gradient = output(gradient_out, "gradient_out", z, typenum)
             job.gradient = stream_of(gradient, &layout)
+            if self.kernel.pair:
+                job.second_gradient = second_column(&job.gradient, gradient)
         if mode & HESSIAN:
-            hessian = output(hessian_out, "hessian_out", z, typenum, &layout)
+            hessian = output(hessian_out, "hessian_out", z, typenum)
             job.hessian = stream_of(hessian, &layout)
+            if self.kernel.pair:
+                job.second_hessian = second_column(&job.hessian, hessian)
         if loss_out is not None:
             job.in_place |= check_overlap(loss, "loss_out", z, y, weights, None)
         if gradient_out is not None:
@@ -509,7 +526,7 @@ cdef class Evaluator:
 
     cdef int raise_faults(self, int flags, cnp.ndarray y, cnp.ndarray weights, int typenum) except -1:
         if flags & (BAD_TARGET | BAD_WEIGHT) or (flags & SIGNED_TARGET and flags & UNIT_TARGET):
-            _checks.raise_faults(y, weights, ["real", "binary", "soft binary"][<int>self.target],
+            _checks.raise_faults(y, weights, TARGETS[<int>self.target],
                                  np.float32 if typenum == cnp.NPY_FLOAT else np.float64)
         return 0
 
@@ -526,8 +543,16 @@ cdef Stream row_stream(cnp.ndarray row, const Layout* layout) noexcept:
     return stream
 
 
-cdef cnp.ndarray output(object out, str name, cnp.ndarray z, int typenum, const Layout* layout):
+cdef Stream second_column(const Stream* first, cnp.ndarray pairs) noexcept:
+    """The other column of an array (n, 2)."""
+    cdef Stream stream = first[0]
+    stream.data += cnp.PyArray_STRIDE(pairs, 1)
+    return stream
+
+
+cdef cnp.ndarray output(object out, str name, cnp.ndarray z, int typenum):
     """The caller's array, checked, or a new one in y_pred's order."""
+    cdef Layout layout = layout_of(z)
     if out is None:
         return cnp.PyArray_EMPTY(layout.ndim, cnp.PyArray_DIMS(z), typenum, layout.ndim == 2 and layout.fast_axis == 0)
     # The usual case at a glance; the rest, and what to say of it, is in _checks.

@@ -9,15 +9,16 @@ from libc.string cimport memset
 from . cimport math
 from .binary cimport BinaryLoss, LogitsLoss, binary
 from .math cimport fastloss_f32_from_bits
-from .regression cimport RegressionLoss, regression
+from .regression cimport LightLoss, PairLoss, RegressionLoss, regression, regression_pair
 from .types cimport (
-    ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES, LOSS,
-    SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
+    ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
+    LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
     UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, real, sweep_f32, sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
     RegressionLoss
+    PairLoss
     BinaryLoss
 
 
@@ -29,7 +30,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     # `mode` is a constant wherever this is inlined: what is not wanted is never computed.
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
-    cdef real y, z, value, slope, curve
+    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
     cdef real unaligned[1024 + 16]
     cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
@@ -41,18 +42,30 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
         z = y_pred[i]
         if PointwiseLoss in RegressionLoss:
             regression(&p, y, z, varying[i], &value, &slope, &curve)
+            known = z - y
+        elif PointwiseLoss in PairLoss:
+            second = y_pred[n + i]
+            regression_pair(&p, y, z, second, &value, &slope, &curve, &second_slope, &second_curve)
+            known = second - second + (z - y)
         else:
             binary(&p, y, z, varying[i], exponentials[i], &value, &slope, &curve)
-            # NaN in, NaN out, whatever the formula selects
-            value = value if z == z else z
-            slope = slope if z == z else z
-            curve = curve if z == z else z
+            known = z
+        # NaN in, NaN out, whatever the formula selects
+        if not PointwiseLoss in LightLoss:
+            value = value if known == known else known
+            slope = slope if known == known else known
+            curve = curve if known == known else known
         if mode & LOSS:
             loss[i] = value
         if mode & GRADIENT:
             gradient[i] = slope * scale
         if mode & HESSIAN:
             hessian[i] = curve * scale
+        if PointwiseLoss in PairLoss:
+            if mode & GRADIENT:
+                gradient[n + i] = (second_slope if known == known else known) * scale
+            if mode & HESSIAN:
+                hessian[n + i] = (second_curve if known == known else known) * scale
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
@@ -217,6 +230,19 @@ cdef inline int look_at_targets(const real* y, Py_ssize_t n, bint soft, bint sig
             | (SIGNED_TARGET if minus64 | minus32 else 0))
 
 
+cdef int look_at_range(const real* y, Py_ssize_t n, real lowest, bint open_end) noexcept nogil:
+    """Checks targets: above `lowest`, or, if the end is not open, `lowest` itself; NaN passes."""
+    cdef Py_ssize_t i
+    cdef int64_t bad64 = 0
+    cdef int32_t bad32 = 0
+    for i in range(n):
+        if real is double:
+            bad64 |= y[i] < lowest or (open_end and y[i] == lowest)
+        else:
+            bad32 |= y[i] < lowest or (open_end and y[i] == lowest)
+    return BAD_TARGET if bad64 | bad32 else 0
+
+
 cdef int read_targets(const real* y, Py_ssize_t n, bint soft, real* scratch, const real** targets) noexcept nogil:
     """Labels from 0 to 1, in place: as they stand, or, where a -1 was seen, in scratch with 0 for it."""
     # The four cases apart, so that each is a loop without branches.
@@ -320,7 +346,8 @@ cdef void add_lanes(double* high, Sum* sum) noexcept nogil:
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
 
 cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
-    cdef Py_ssize_t block = BLOCK_F64 if real is double else BLOCK_F32
+    cdef bint pair = job.kernel.pair
+    cdef Py_ssize_t block = BLOCK_F64 if real is double or pair else BLOCK_F32
     # float32 blocks hold two rows of the sum, float64 blocks one
     cdef real y_scratch[1024]
     cdef real z_scratch[1024]
@@ -341,12 +368,12 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real* hessian
     cdef Py_ssize_t inner = job.inner, index, first, n, i
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
-    cdef bint z_direct = not job.in_place and is_direct(&job.y_pred, inner, unused)
+    cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
     cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL
-    cdef bint gradient_direct = is_direct(&job.gradient, inner, unused)
-    cdef bint hessian_direct = is_direct(&job.hessian, inner, unused)
+    cdef bint gradient_direct = not pair and is_direct(&job.gradient, inner, unused)
+    cdef bint hessian_direct = not pair and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
 
@@ -361,8 +388,11 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         n = min(block, stop - first)
         if labelled:
             y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
-        if labelled and job.target != ANY_REAL:
+        if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
             flags |= read_targets(y, n, job.target == BINARY_SOFT, y_scratch, &y)
+        elif labelled and job.target >= NON_NEGATIVE:
+            flags |= look_at_range(y, n, <real>-1 if job.target == ABOVE_MINUS_ONE else <real>0,
+                                   job.target != NON_NEGATIVE)
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:
@@ -370,6 +400,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             continue
 
         z = <const real*>job.y_pred.data + first if z_direct else read(&job.y_pred, inner, first, n, z_scratch)
+        if pair:
+            read(&job.second_pred, inner, first, n, z_scratch + n)
         if job.varying.data != NULL:
             read(&job.varying, inner, first, n, v_scratch)
         loss = <real*>job.loss.data + first if loss_direct else &loss_scratch[0]
@@ -384,13 +416,21 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if job.mode & GRADIENT:
             if job.weighted:
                 apply_weights(weights, job.scale, n, gradient)
+                if pair:
+                    apply_weights(weights, job.scale, n, gradient + n)
             if not gradient_direct:
                 write(&job.gradient, inner, first, n, gradient)
+                if pair:
+                    write(&job.second_gradient, inner, first, n, gradient + n)
         if job.mode & HESSIAN:
             if job.weighted:
                 apply_weights(weights, job.scale, n, hessian)
+                if pair:
+                    apply_weights(weights, job.scale, n, hessian + n)
             if not hessian_direct:
                 write(&job.hessian, inner, first, n, hessian)
+                if pair:
+                    write(&job.second_hessian, inner, first, n, hessian + n)
         if summed:
             if job.reduced:
                 if not job.weighted:
@@ -440,6 +480,7 @@ def bind(PointwiseLoss parameters):
     (<PointwiseLoss*>&kernel.parameters)[0] = parameters
     kernel.run_f32 = run_f32
     kernel.run_f64 = run_f64
+    kernel.pair = PointwiseLoss in PairLoss
     # The casts only take the loss out of the first parameter's type.
     kernel.sweeps_f32[<int>LOSS] = <sweep_f32>sweep_loss[PointwiseLoss, float]
     kernel.sweeps_f64[<int>LOSS] = <sweep_f64>sweep_loss[PointwiseLoss, double]

@@ -5,8 +5,8 @@
 # dealt with by the sweep.
 
 from .math cimport (
-    absolute, atan_ratio, log, log1p, log1p_unit, log1p_unit_rest, log_high, mad, power_of, product_rest, smallest,
-    sqrt, times_two_over_pi, unlift, with_sign_of,
+    absolute, atan_ratio, exp, log, log1p, log1p_unit, log1p_unit_rest, log_high, log_reduced, mad, mantissa_sum,
+    power_of, product_rest, smallest, sqrt, times_two_over_pi, unlift, with_sign_of,
 )
 from .types cimport real
 
@@ -23,7 +23,8 @@ cdef struct BinaryCrossEntropyProbabilities:
     double log_eps
 
 cdef struct BinaryFocal:
-    double gamma
+    double gamma_positive
+    double gamma_negative
     double alpha_positive
     double alpha_negative
 
@@ -40,8 +41,22 @@ cdef struct BinaryFocalProbabilities:
     double alpha_positive
     double alpha_negative
 
+cdef struct AsymmetricFocal:
+    double gamma_positive
+    double gamma_negative
+    double clip  # above 0: without, it is BinaryFocal
+
 cdef struct Hinge:
     double margin
+
+cdef struct SquaredHinge:
+    double margin
+
+cdef struct ModifiedHuber:
+    double _
+
+cdef struct Exponential:
+    double _
 
 cdef struct SharpAlgebraic:
     double epsilon
@@ -50,16 +65,13 @@ cdef struct SharpArctan:
     double epsilon
 
 
-ctypedef fused LogitsFocal:
-    BinaryFocal
-    BinaryFocalSmallPower
-
 # Made of exp(-|z|), which the sweep computes (lifted, see math.pxd) in a loop of its own.
 ctypedef fused LogitsLoss:
     BinaryCrossEntropy
     BinaryCrossEntropyAdjusted
     BinaryFocal
     BinaryFocalSmallPower
+    AsymmetricFocal
 
 ctypedef fused BinaryLoss:
     BinaryCrossEntropy
@@ -68,7 +80,11 @@ ctypedef fused BinaryLoss:
     BinaryFocal
     BinaryFocalSmallPower
     BinaryFocalProbabilities
+    AsymmetricFocal
     Hinge
+    SquaredHinge
+    ModifiedHuber
+    Exponential
     SharpAlgebraic
     SharpArctan
 
@@ -81,7 +97,8 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef real m = z if positive else -z
     cdef bint right_side = z >= zero
     cdef real soft_positive, soft_negative, alpha
-    cdef real kept, moved, wrong
+    cdef real kept, moved, wrong, right
+    cdef bint far
 
     if BinaryLoss is BinaryCrossEntropy:
         wrong = absolute((one if right_side else zero) - y)
@@ -100,16 +117,49 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         binary_cross_entropy_probabilities(y, z, v, <real>p.label_smoothing, <real>p.eps, <real>p.log_eps,
                                            loss, gradient, hessian)
 
-    elif BinaryLoss is BinaryFocal or BinaryLoss is BinaryFocalSmallPower:
+    elif BinaryLoss is BinaryFocal:
         alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
-        binary_focal(p, m, lifted, positive, alpha, loss, gradient, hessian)
+        kept = <real>p.gamma_positive if positive else <real>p.gamma_negative
+        binary_focal(m, lifted, positive, kept, alpha * focal_power(m, unlift(lifted), kept), loss, gradient, hessian)
+
+    elif BinaryLoss is BinaryFocalSmallPower:
+        alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
+        binary_focal(m, lifted, positive, <real>p.gamma,
+                     alpha * focal_small_power(m, unlift(lifted), <real>p.bit_1, <real>p.bit_2, <real>p.bit_4),
+                     loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalProbabilities:
         alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
         binary_focal_probabilities(z, positive, <real>p.gamma, alpha, loss, gradient, hessian)
 
+    elif BinaryLoss is AsymmetricFocal:
+        asymmetric_focal(z, lifted, positive, <real>p.gamma_positive, <real>p.gamma_negative, <real>p.clip,
+                         loss, gradient, hessian)
+
     elif BinaryLoss is Hinge:
         hinge(m, positive, <real>p.margin, loss, gradient, hessian)
+
+    elif BinaryLoss is SquaredHinge:
+        wrong = <real>p.margin - m
+        right = wrong if wrong > zero else zero
+        loss[0] = right * right
+        gradient[0] = <real>-2 * right if positive else <real>2 * right
+        hessian[0] = <real>2 if wrong > zero else zero
+
+    elif BinaryLoss is ModifiedHuber:
+        wrong = one - m
+        right = wrong if wrong > zero else zero
+        far = m < -one
+        moved = <real>4 if far else <real>2 * right
+        loss[0] = <real>-4 * m if far else right * right
+        gradient[0] = -moved if positive else moved
+        hessian[0] = <real>2 if (wrong > zero) & (not far) else zero
+
+    elif BinaryLoss is Exponential:
+        moved = exp(-m)
+        loss[0] = moved
+        gradient[0] = -moved if positive else moved
+        hessian[0] = moved
 
     elif BinaryLoss is SharpAlgebraic:
         sharp_algebraic(m, positive, <real>p.epsilon, loss, gradient, hessian)
@@ -166,37 +216,39 @@ cdef inline void binary_cross_entropy_probabilities(
     hessian[0] = curve + other_curve if inside else nan
 
 
-cdef inline void binary_focal(const LogitsFocal* p, real m, real lifted, bint positive, real alpha,
+cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real bit_4) noexcept nogil:
+    """sigmoid(-m)^gamma for gamma = bit_1 + 2·bit_2 + 4·bit_4 up to 4, from e = exp(-|m|)."""
+    cdef real one = <real>1
+    cdef real q = (e if m > <real>0 else one) / (one + e)
+    cdef real q2 = q * q
+    cdef real power = q if bit_1 > <real>0 else one
+    power = power * q2 if bit_2 > <real>0 else power
+    return q2 * q2 if bit_4 > <real>0 else power
+
+
+cdef inline real focal_power(real m, real e, real gamma) noexcept nogil:
+    """sigmoid(-m)^gamma = exp(-gamma·softplus(m)), the softplus in two parts, from e = exp(-|m|)."""
+    cdef real rest = log1p_unit_rest(e)
+    cdef real log1p_e = e - rest
+    cdef real a = absolute(m) if m > <real>0 else <real>0
+    cdef real high = a + log1p_e
+    cdef real part = high - a
+    return power_of(-gamma, high, ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))
+
+
+cdef inline void binary_focal(real m, real lifted, bint positive, real gamma, real power,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
-    # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m).
+    # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m); power is alpha·q^gamma.
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real gamma = <real>p.gamma
     cdef bint right_side = m > zero
     cdef real a = absolute(m)
     cdef real e = unlift(lifted)
     cdef real d = one + e
-    cdef real rest = log1p_unit_rest(e)
-    cdef real log1p_e = e - rest
     cdef real q = (e if right_side else one) / d
     cdef real p_t = (one if right_side else e) / d
-    cdef real surprise = log1p_e + (zero if right_side else a)
-    cdef real power, high, part, q2, slope, curve, bounded
-
-    if LogitsFocal is BinaryFocalSmallPower:
-        q2 = q * q
-        power = q if <real>p.bit_1 > zero else one
-        power = power * q2 if <real>p.bit_2 > zero else power
-        power = q2 * q2 if <real>p.bit_4 > zero else power
-    else:
-        # q^gamma = exp(-gamma·softplus(m)), the softplus in two parts
-        a = a if right_side else zero
-        high = a + log1p_e
-        part = high - a
-        power = power_of(-gamma, high,
-                         ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))
-
-    power = alpha * power
+    cdef real surprise = log1p_unit(e) + (zero if right_side else a)
+    cdef real slope, curve, bounded
     loss[0] = power * surprise if power > zero else zero  # not 0·inf
     # p_t·surprise tends to 0 where p_t does: the bound only keeps inf·0 away
     bounded = surprise if surprise < <real>1000 else <real>1000
@@ -244,6 +296,47 @@ cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma
     loss[0] = surprise if inside else nan
     gradient[0] = (-slope if positive else slope) if inside else nan
     hessian[0] = curve if inside else nan
+
+
+cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma_positive, real gamma_negative,
+                                  real clip, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # Positives as in the focal loss. For negatives, with p = sigmoid(z), q = 1 - p, s = p - clip above 0 and
+    # b = -log(1 - s)/s: first derivative by p s^gamma·(gamma·b + 1/(1 - s)), second s^gamma times
+    # gamma·((gamma - 1)·b + 2/(1 - s))/s + 1/(1 - s)².
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef bint right_side = z >= zero
+    cdef real e = unlift(lifted)
+    cdef real d = one + e
+    cdef real kept = one - clip
+    cdef real p = (one if right_side else e) / d
+    cdef real q = (e if right_side else one) / d
+    cdef real s = (mad(-clip, e, kept) if right_side else mad(e, kept, -clip)) / d
+    cdef bint active = s > zero
+    cdef bint near = s < <real>0.5
+    cdef real rest = q + clip  # 1 - s
+    cdef real complement = one - s
+    cdef real k, low, f, surprise, power, b, first, second, slope, curve
+    cdef real positive_loss, positive_gradient, positive_hessian
+    f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, &k)
+    surprise = -log_reduced(k, f)
+    power = log_high(s, &low)
+    power = power_of(gamma_negative, power, low)
+    b = gamma_negative * (surprise / s)
+    first = power * (b + one / rest)
+    second = power * (((gamma_negative - one) * b + <real>2 * gamma_negative / rest) / s + one / rest / rest)
+    # q may be subnormal, and multiplied by a large derivative
+    slope = unlift(first * p * (lifted / d)) if right_side else first * p * q
+    curve = mad(second, p * q, first * (q - p)) * p
+    curve = unlift(curve * (lifted / d)) if right_side else curve * q
+    binary_focal(z, lifted, True, gamma_positive, focal_power(z, e, gamma_positive),
+                 &positive_loss, &positive_gradient, &positive_hessian)
+    surprise = power * surprise if active else zero
+    slope = slope if active else zero
+    curve = curve if active else zero
+    loss[0] = positive_loss if positive else surprise
+    gradient[0] = positive_gradient if positive else slope
+    hessian[0] = positive_hessian if positive else curve
 
 
 cdef inline void hinge(real m, bint positive, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:

@@ -113,28 +113,74 @@ cdef inline real exp(real x) noexcept nogil:
 
 cdef inline real exp_sum(real x, real low) noexcept nogil:
     """exp(x + low) for a small |low|: an exponent in two parts, so that powers keep their digits."""
+    cdef real first, second
+    cdef real q = exp_parts(x, low, &first, &second)
+    return (<real>1 + q) * first * second
+
+
+cdef inline real exp_parts(real x, real low, real* first, real* second) noexcept nogil:
+    """q with exp(x + low) = (1 + q)·first·second, the factors powers of two."""
     # 2^k is multiplied in: added to the exponent bits it would turn a NaN into a number. Two factors, 2^(k//2) and
     # 2^(k - k//2), so that results below the normal range are rounded once, and k = 1024 is no overflow yet; the clamp
     # keeps k within what they can say.
-    cdef real shifted, r
+    cdef real shifted, q
     cdef uint64_t half64
     cdef uint32_t half32
-    cdef real first, second
     if real is double:
         x = <double>-746 if x < <double>-746 else x
         x = <double>710 if x > <double>710 else x
-        r = exp_reduced(x, low, <double>2046, &shifted)
+        q = exp_reduced_minus_1(x, low, <double>2046, &shifted)
         half64 = fastloss_bits_from_f64(shifted) >> 1
-        first = fastloss_f64_from_bits(half64 << 52)
-        second = fastloss_f64_from_bits((fastloss_bits_from_f64(shifted) - half64) << 52)
+        first[0] = fastloss_f64_from_bits(half64 << 52)
+        second[0] = fastloss_f64_from_bits((fastloss_bits_from_f64(shifted) - half64) << 52)
     else:
         x = <float>-104 if x < <float>-104 else x
         x = <float>89 if x > <float>89 else x
-        r = exp_reduced(x, low, <float>254, &shifted)
+        q = exp_reduced_minus_1(x, low, <float>254, &shifted)
         half32 = fastloss_bits_from_f32(shifted) >> 1
-        first = fastloss_f32_from_bits(half32 << 23)
-        second = fastloss_f32_from_bits((fastloss_bits_from_f32(shifted) - half32) << 23)
-    return r * first * second
+        first[0] = fastloss_f32_from_bits(half32 << 23)
+        second[0] = fastloss_f32_from_bits((fastloss_bits_from_f32(shifted) - half32) << 23)
+    return q
+
+
+cdef inline real expm1_sum(real x, real low) noexcept nogil:
+    """exp(x + low) - 1 for a small |low|, without cancellation."""
+    cdef real first, second, power, q, whole
+    q = exp_parts(x, low, &first, &second)
+    power = first * second
+    whole = power * q
+    # 2^k·(1 + q) - 1; beyond 2^53 the 1 does not count, and 2^k may be inf while the result is not
+    return (power - <real>1) + whole if x < <real>40 else (<real>1 + q) * first * second
+
+
+# times_exp(y, x) is y·exp(x), also where exp(x) alone would overflow or vanish.
+cdef inline real times_exp(real y, real x, real low) noexcept nogil:
+    """y·exp(x + low) for a small |low|."""
+    # 2^k in four factors, which reach as far as the largest number over the smallest; the last is halved, and exp(r)
+    # doubled, so that nothing overflows before the result does. exp(r) comes last: what is subnormal on the way to a
+    # larger result must still be exact.
+    cdef real shifted, r, f, g
+    cdef uint64_t bits64, quarter64
+    cdef uint32_t bits32, quarter32
+    if real is double:
+        low = low if absolute(x) < <double>1500 else <double>0
+        x = <double>-1500 if x < <double>-1500 else x
+        x = <double>1500 if x > <double>1500 else x
+        r = exp_reduced(x, low, <double>4092, &shifted)
+        bits64 = fastloss_bits_from_f64(shifted)
+        quarter64 = bits64 >> 2
+        f = fastloss_f64_from_bits(quarter64 << 52)
+        g = fastloss_f64_from_bits((bits64 - <uint64_t>3 * quarter64 - <uint64_t>1) << 52)
+    else:
+        low = low if absolute(x) < <float>210 else <float>0
+        x = <float>-210 if x < <float>-210 else x
+        x = <float>210 if x > <float>210 else x
+        r = exp_reduced(x, low, <float>508, &shifted)
+        bits32 = fastloss_bits_from_f32(shifted)
+        quarter32 = bits32 >> 2
+        f = fastloss_f32_from_bits(quarter32 << 23)
+        g = fastloss_f32_from_bits((bits32 - <uint32_t>3 * quarter32 - <uint32_t>1) << 23)
+    return y * f * f * f * g * (r + r)
 
 
 cdef inline real exp_negative_lifted(real x) noexcept nogil:
@@ -164,28 +210,49 @@ cdef inline real unlift(real x) noexcept nogil:
 cdef inline real exp_reduced(real x, real low, real bias, real* shifted) noexcept nogil:
     """exp(x + low)·2^-k for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an
     exponent."""
-    cdef real magic, k, rounded, r, tail
+    return <real>1 + exp_reduced_minus_1(x, low, bias, shifted)
+
+
+cdef inline real exp_reduced_minus_1(real x, real low, real bias, real* shifted) noexcept nogil:
+    cdef real magic, k, rounded, r
     if real is double:
         magic = <double>MAGIC_F64 + bias
         shifted[0] = mad(x, <double>1.4426950408889634, magic)
         k = shifted[0] - magic
         rounded = mad(k, <double>-0.6931471805598903, x)
         low = mad(k, <double>-5.497923018708371e-14, low)
-        r = rounded + low
-        tail = polynomial10[real](
-            r, <double>0.5000000000000001, 0.16666666666666674, 0.04166666666662315, 0.008333333333322578,
-            0.0013888888917505762, 0.00019841269885661545, 2.480152097304111e-05, 2.755724325676897e-06,
-            2.7620207397840056e-07, 2.510973569769468e-08)
     else:
         magic = <float>MAGIC_F32 + bias
         shifted[0] = mad(x, <float>1.442695, magic)
         k = shifted[0] - magic
         rounded = mad(k, <float>-0.693145751953125, x)
         low = mad(k, <float>-1.4286068e-06, low)
-        r = rounded + low
-        tail = polynomial5[real](r, <float>0.5, 0.16666576, 0.041666467, 0.008363251, 0.0013934969)
+    r = rounded + low
     low = low - (r - rounded)  # what r has lost
-    return <real>1 + (r + mad(r * r, tail, low))
+    return r + mad(r * r, exp_tail(r), low)
+
+
+cdef inline real exp_tail(real r) noexcept nogil:
+    """(exp(r) - 1 - r)/r², for |r| <= log(2)/2."""
+    if real is double:
+        return polynomial10[real](
+            r, <double>0.5000000000000001, 0.16666666666666674, 0.04166666666662315, 0.008333333333322578,
+            0.0013888888917505762, 0.00019841269885661545, 2.480152097304111e-05, 2.755724325676897e-06,
+            2.7620207397840056e-07, 2.510973569769468e-08)
+    else:
+        return polynomial5[real](r, <float>0.5, 0.16666576, 0.041666467, 0.008363251, 0.0013934969)
+
+
+cdef inline real cosh_minus_1(real x) noexcept nogil:
+    """cosh(x) - 1, for |x| <= 3/4."""
+    cdef real w = x * x
+    if real is double:
+        return w * polynomial7[real](
+            w, <double>0.5, 0.0416666666666666505, 0.0013888888888893970, 2.48015872960330337e-05,
+            2.75573220419271998e-07, 2.08760228693109683e-09, 1.15653917998741951e-11)
+    else:
+        return w * polynomial5[real](
+            w, <float>0.5, 0.041666668, 0.0013888776, 2.4832118e-05, 2.5092237e-07)
 
 
 # log1p_unit(x) domain [0, 1]
@@ -269,8 +336,14 @@ cdef inline real log(real x) noexcept nogil:
 
 cdef inline real log_high(real x, real* low) noexcept nogil:
     """log(x) = high + low for 0 < x < inf, to about eight more bits than one number holds."""
-    cdef real k, f, rest, tail, high, part
-    f = mantissa(x, &k)
+    cdef real k
+    cdef real f = mantissa(x, &k)
+    return log_parts(k, f, low)
+
+
+cdef inline real log_parts(real k, real f, real* low) noexcept nogil:
+    """k·log 2 + log(1 + f) = high + low, for sqrt(1/2) <= 1 + f < sqrt(2)."""
+    cdef real rest, tail, high, part
     rest = log_rest(f)
     if real is double:
         high = k * <double>0.6931471805598903  # exact, as is the sum below with its remainder
@@ -298,17 +371,43 @@ cdef inline real log_edges(real u, real result, real x) noexcept nogil:
 #   float64     max 1.52 ulp at 0x1.b44c1202e6295p-2
 #   float32     max 1.51 ulp at 0x1.aedecap-2
 cdef inline real log1p(real x) noexcept nogil:
-    # u = 1 + x loses the low bits of x: u = 2^k·(1 + f), and what was lost, c, goes back into f as c·2^-k.
     cdef real u = x + <real>1
-    cdef real c = x - (u - <real>1)
-    cdef real k, f, scale
-    f = mantissa(u, &k)
+    cdef real k
+    cdef real f = mantissa_sum(u, x - (u - <real>1), &k)
+    return log_edges(u, log_reduced(k, f), x)
+
+
+cdef inline real mantissa_sum(real u, real c, real* k) noexcept nogil:
+    """f with u + c = 2^k·(1 + f), about, for a c that u has lost: sqrt(1/2) <= 1 + f < sqrt(2), and for k = 0
+    f is u + c - 1 itself."""
+    cdef real f = mantissa(u, k)
+    cdef real scale
     if real is double:
         # 2^-k, as 2^(1 - k)/2: k reaches 1024
-        scale = fastloss_f64_from_bits((<uint64_t>1024 - fastloss_bits_from_f64(k + <double>MAGIC_F64)) << 52)
+        scale = fastloss_f64_from_bits((<uint64_t>1024 - fastloss_bits_from_f64(k[0] + <double>MAGIC_F64)) << 52)
     else:
-        scale = fastloss_f32_from_bits((<uint32_t>128 - fastloss_bits_from_f32(k + <float>MAGIC_F32)) << 23)
-    return log_edges(u, log_reduced(k, mad(c, <real>0.5 * scale, f)), x)
+        scale = fastloss_f32_from_bits((<uint32_t>128 - fastloss_bits_from_f32(k[0] + <float>MAGIC_F32)) << 23)
+    return mad(c, <real>0.5 * scale, f)
+
+
+cdef inline real log1p_rest(real x) noexcept nogil:
+    """x - log(1 + x), for x >= 0: small for small x, where the difference would cancel."""
+    cdef real u = x + <real>1
+    cdef real k
+    cdef real f = mantissa_sum(u, x - (u - <real>1), &k)
+    cdef real rest = log_rest(f)
+    if real is double:
+        return rest + mad(k, <double>5.497923018708371e-14, mad(k, <double>-0.6931471805598903, x - f))
+    else:
+        return rest + mad(k, <float>1.4286068e-06, mad(k, <float>-0.693145751953125, x - f))
+
+
+cdef inline real log_ratio(real a, real b) noexcept nogil:
+    """log(a / b) for 0 < a, b < inf, also where the ratio is no number."""
+    cdef real k_a, k_b, k, f
+    cdef real ratio = (<real>1 + mantissa(a, &k_a)) / (<real>1 + mantissa(b, &k_b))
+    f = mantissa(ratio, &k)
+    return log_reduced(k + (k_a - k_b), f)
 
 
 # atan(x)       domain [0, inf]
@@ -359,9 +458,31 @@ cdef inline real times_two_over_pi(real x) noexcept nogil:
 cdef inline real power_of(real gamma, real high, real low) noexcept nogil:
     """exp(gamma·(high + low)), a power of the number whose logarithm is high + low <= 0. The exponent is in two parts:
     its absolute error is the relative error of the power."""
+    cdef real rest
+    cdef real exponent = exponent_of(gamma, <real>0, high, low, &rest)
+    return exp_sum(exponent, rest)
+
+
+cdef inline real exponent_of(real gamma, real gamma_low, real high, real low, real* rest) noexcept nogil:
+    """(gamma + gamma_low)·(high + low) as a number, returned, and its rest; no rest where no exponential needs one."""
     cdef real exponent = gamma * high
-    low = product_rest(gamma, high, exponent) + gamma * low
-    return exp_sum(exponent, low if absolute(exponent) < <real>800 else <real>0)  # beyond, low may be NaN
+    low = product_rest(gamma, high, exponent) + mad(gamma, low, gamma_low * high)
+    rest[0] = low if absolute(exponent) < <real>1600 else <real>0  # beyond, low may be NaN
+    return exponent
+
+
+cdef inline real difference_rest(real a, real b, real difference) noexcept nogil:
+    """a - b - difference, exactly, where difference is a - b rounded (Knuth's two-sum); 0 where that is no number."""
+    cdef real part = difference - a
+    cdef real rest = (a - (difference - part)) - (b + part)
+    return rest if rest == rest else <real>0
+
+
+cdef inline real quotient_rest(real a, real b, real quotient) noexcept nogil:
+    """a / b - quotient, where quotient is a / b rounded; 0 where that is no number."""
+    cdef real product = quotient * b
+    cdef real rest = ((a - product) - product_rest(quotient, b, product)) / b
+    return rest if rest - rest == <real>0 else <real>0
 
 
 cdef inline real product_rest(real a, real b, real product) noexcept nogil:

@@ -1,9 +1,14 @@
 # Regression losses: z = y_pred, y = y_true, r = z - y. `v` is the parameter that may vary by column.
 #
 # To add a loss: its parameters as a struct (in the order they are told, all double), its name in the fused type, its
-# formula as a branch. A NaN in y or z is one in r, and must come through: mind what comparisons select.
+# formula as a branch. NaN in y or z is dealt with by the sweep, but for LightLoss: these are as fast as memory, and
+# let a NaN of r through by themselves.
 
-from .math cimport absolute, mad
+from .math cimport (
+    absolute, cosh_minus_1, difference_rest, exp, exp_sum, exp_tail, expm1_sum, exponent_of, log, log1p, log1p_rest,
+    log1p_unit, log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, power_of, product_rest, quotient_rest,
+    sqrt, times_exp, with_sign_of,
+)
 from .types cimport real
 
 
@@ -14,47 +19,617 @@ cdef struct AbsoluteError:
     double _  # no parameters, and C has no empty struct
 
 cdef struct Huber:
-    double delta
+    double _  # delta is v
 
 cdef struct Quantile:
     double _  # the quantile is v
 
+cdef struct Expectile:
+    double _  # the expectile is v
 
-ctypedef fused RegressionLoss:
+cdef struct SmoothL1:
+    double beta
+
+cdef struct EpsilonInsensitive:
+    double _  # epsilon is v
+
+cdef struct SquaredEpsilonInsensitive:
+    double _  # epsilon is v
+
+cdef struct AbsolutePercentageError:
+    double eps
+
+cdef struct PseudoHuber:
+    double delta
+
+cdef struct LogCosh:
+    double _
+
+cdef struct Fair:
+    double c
+
+cdef struct Tukey:
+    double c
+
+cdef struct Robust:  # any alpha but these:
+    double alpha
+    double scale
+
+cdef struct RobustSquare:  # alpha = 2
+    double scale
+
+cdef struct RobustLog:  # alpha = 0
+    double scale
+
+cdef struct RobustExponential:  # alpha = -inf
+    double scale
+
+cdef struct SquaredLogError:
+    double _
+
+cdef struct Poisson:
+    double _
+
+cdef struct PoissonDeviance:
+    double _
+
+cdef struct PoissonIdentity:
+    double _
+
+cdef struct Gamma:
+    double _
+
+cdef struct GammaDeviance:
+    double _
+
+cdef struct GammaIdentity:
+    double _
+
+cdef struct Tweedie:
+    double power
+
+cdef struct TweedieDeviance:
+    double power
+
+cdef struct TweedieIdentity:
+    double power
+
+cdef struct NegativeBinomial:
+    double dispersion
+
+cdef struct GaussianNLL:
+    double constant  # log(2·pi)/2 with full=True
+
+
+ctypedef fused LightLoss:
     SquaredError
     AbsoluteError
     Huber
     Quantile
+    Expectile
+    SmoothL1
+    EpsilonInsensitive
+    SquaredEpsilonInsensitive
+    AbsolutePercentageError
+
+ctypedef fused RobustLoss:
+    Robust
+    RobustSquare
+    RobustLog
+    RobustExponential
+
+ctypedef fused PoissonLoss:
+    Poisson
+    PoissonDeviance
+    PoissonIdentity
+
+ctypedef fused GammaLoss:
+    Gamma
+    GammaDeviance
+    GammaIdentity
+
+ctypedef fused TweedieLoss:
+    Tweedie
+    TweedieDeviance
+    TweedieIdentity
+
+ctypedef fused RegressionLoss:
+    LightLoss
+    PseudoHuber
+    LogCosh
+    Fair
+    Tukey
+    RobustLoss
+    SquaredLogError
+    PoissonLoss
+    GammaLoss
+    TweedieLoss
+    NegativeBinomial
+
+# Of two predictions: y_pred has shape (n, 2).
+ctypedef fused PairLoss:
+    GaussianNLL
 
 
 cdef inline void regression(const RegressionLoss* p, real y, real z, real v,
                             real* loss, real* gradient, real* hessian) noexcept nogil:
+    if RegressionLoss in LightLoss:
+        light(p, y, z, v, loss, gradient, hessian)
+    elif RegressionLoss is PseudoHuber:
+        pseudo_huber(z - y, <real>p.delta, loss, gradient, hessian)
+    elif RegressionLoss is LogCosh:
+        log_cosh(y, z, loss, gradient, hessian)
+    elif RegressionLoss is Fair:
+        fair(z - y, <real>p.c, loss, gradient, hessian)
+    elif RegressionLoss is Tukey:
+        tukey(y, z, <real>p.c, loss, gradient, hessian)
+    elif RegressionLoss in RobustLoss:
+        robust(p, y, z, loss, gradient, hessian)
+    elif RegressionLoss is SquaredLogError:
+        squared_log_error(y, z, loss, gradient, hessian)
+    elif RegressionLoss in PoissonLoss:
+        poisson(p, y, z, loss, gradient, hessian)
+    elif RegressionLoss in GammaLoss:
+        gamma(p, y, z, loss, gradient, hessian)
+    elif RegressionLoss in TweedieLoss:
+        tweedie(p, y, z, loss, gradient, hessian)
+    elif RegressionLoss is NegativeBinomial:
+        negative_binomial(y, z, <real>p.dispersion, loss, gradient, hessian)
+
+
+# ---- losses of the residual ------------------------------------------------------------------------------------------
+
+cdef inline void light(const LightLoss* p, real y, real z, real v,
+                       real* loss, real* gradient, real* hessian) noexcept nogil:
     cdef real r = z - y
     cdef real a = absolute(r)
     cdef real sign = <real>1 if r > <real>0 else (<real>-1 if r < <real>0 else r)  # r itself for 0 and NaN
     cdef real zero = <real>0 if r == r else r
-    cdef real factor, delta, outer, slope
+    cdef real factor, beta, size, outer, slope, short
 
-    if RegressionLoss is SquaredError:
+    if LightLoss is SquaredError:
         factor = <real>p.factor
         loss[0] = factor * r * r
         gradient[0] = <real>2 * factor * r
         hessian[0] = <real>2 * factor + zero
 
-    elif RegressionLoss is AbsoluteError:
+    elif LightLoss is AbsoluteError:
         loss[0] = a
         gradient[0] = sign
         hessian[0] = zero
 
-    elif RegressionLoss is Huber:
-        delta = <real>p.delta
-        outer = delta * (a - <real>0.5 * delta)
-        loss[0] = <real>0.5 * r * r if a <= delta else outer
-        gradient[0] = r if a <= delta else delta * sign
-        hessian[0] = <real>1 if a <= delta else zero
+    elif LightLoss is Huber:
+        outer = v * (a - <real>0.5 * v)
+        loss[0] = <real>0.5 * r * r if a <= v else outer
+        gradient[0] = r if a <= v else v * sign
+        hessian[0] = <real>1 if a <= v else zero
 
-    elif RegressionLoss is Quantile:
+    elif LightLoss is Quantile:
         slope = <real>1 - v if r > <real>0 else v
         loss[0] = slope * a
         gradient[0] = slope * sign
         hessian[0] = zero
+
+    elif LightLoss is Expectile:
+        slope = <real>1 - v if r > <real>0 else v
+        loss[0] = slope * r * r
+        gradient[0] = <real>2 * slope * r
+        hessian[0] = <real>2 * slope + zero
+
+    elif LightLoss is SmoothL1:
+        beta = <real>p.beta
+        outer = a - <real>0.5 * beta
+        slope = r / beta
+        loss[0] = <real>0.5 * r * slope if a < beta else outer
+        gradient[0] = slope if a < beta else sign
+        hessian[0] = <real>1 / beta if a < beta else zero
+
+    elif LightLoss is EpsilonInsensitive or LightLoss is SquaredEpsilonInsensitive:
+        # what rounding took from r counts near the edge of the tube
+        short = (a - v) + with_sign_times(difference_rest(z, y, r), r)
+        if LightLoss is EpsilonInsensitive:
+            loss[0] = short if short > <real>0 else zero
+            gradient[0] = sign if short > <real>0 else zero
+            hessian[0] = zero
+        else:
+            slope = <real>2 * short * sign
+            loss[0] = short * short if short > <real>0 else zero
+            gradient[0] = slope if short > <real>0 else zero
+            hessian[0] = <real>2 if short > <real>0 else zero
+
+    elif LightLoss is AbsolutePercentageError:
+        size = absolute(y)
+        size = size if size > <real>p.eps else <real>p.eps
+        loss[0] = a / size
+        gradient[0] = sign / size
+        hessian[0] = zero
+
+
+cdef inline real with_sign_times(real x, real sign) noexcept nogil:
+    """x, or -x where `sign` is negative."""
+    return -x if sign < <real>0 else x
+
+
+cdef inline void pseudo_huber(real r, real delta, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With t the smaller of |r| and delta over the larger, and s = sqrt(1 + t²), sqrt(delta² + r²) is larger·s: no square
+    # overflows.
+    cdef real one = <real>1
+    cdef real a = absolute(r)
+    cdef bint inner = a <= delta
+    cdef real smaller = a if inner else delta
+    cdef real t = smaller / (delta if inner else a)
+    cdef real square = mad(t, t, one)
+    cdef real s = sqrt(square)
+    cdef real part = one if inner else t
+    loss[0] = smaller / (s + part) * a
+    gradient[0] = with_sign_of(smaller / s, r)
+    hessian[0] = part * part * part / (square * s)
+
+
+cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # log(cosh(r) - 1 + 1) near 0, |r| - log 2 + log1p(exp(-2|r|)) elsewhere; exponentials double the rounding of r.
+    cdef real one = <real>1
+    cdef real r = z - y
+    cdef real a = absolute(r)
+    cdef real low = with_sign_times(difference_rest(z, y, r), r)
+    cdef bint near = a < <real>0.75
+    cdef real e = exp_sum(<real>-2 * a, <real>-2 * low)
+    cdef real t = expm1_sum(<real>-2 * a, <real>-2 * low)
+    cdef real d = t + <real>2
+    cdef real grown = cosh_minus_1(a if near else <real>0) + a * low
+    cdef real logarithm = log1p_unit(grown if near else e)
+    cdef real far
+    if real is double:
+        far = (a - <double>0.6931471805598903) + (logarithm + (low - <double>5.497923018708371e-14))
+    else:
+        far = (a - <float>0.693145751953125) + (logarithm + (low - <float>1.4286068e-06))
+    loss[0] = logarithm if near else far
+    gradient[0] = with_sign_of(-t / d, r)
+    hessian[0] = <real>4 * (e / d / d)
+
+
+cdef inline void fair(real r, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # t = |r|/c; t - log1p(t) is t²/2 - t³/3 near 0, and all t far out.
+    cdef real one = <real>1
+    cdef real a = absolute(r)
+    cdef real t = a / c
+    cdef real near = <real>0.5 * a * mad(t, <real>-2 / <real>3 * a, a)
+    cdef real value = c * (c * log1p_rest(t))
+    cdef bint inner = a <= c
+    cdef real ratio = (a if inner else c) / (c if inner else a)
+    cdef real d = one + ratio
+    cdef real part = (one if inner else ratio) / d
+    cdef real tiny, huge
+    if real is double:
+        tiny = <double>1e-8
+        huge = <double>1e20
+    else:
+        tiny = <float>1e-4
+        huge = <float>1e10
+    value = near if t < tiny else value
+    loss[0] = c * a if t > huge else value
+    gradient[0] = with_sign_of((a if inner else c) / d, r)
+    hessian[0] = part * part
+
+
+cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # w = 1 - u = (c - |r|)(c + |r|)/c², where 1 - u would cancel; u(3 - 3u + u²) = u(1 + w + w²).
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real r = z - y
+    cdef real a = absolute(r)
+    cdef real x = a / c
+    cdef real w = ((c - a) - with_sign_times(difference_rest(z, y, r), r)) / c * (one + x)
+    cdef bint inside = w > zero
+    cdef real value = r / <real>6 * r * mad(w, w, one + w)
+    cdef real slope = r * w * w
+    cdef real curve = w * mad(<real>5, w, <real>-4)
+    loss[0] = value if inside else c / <real>6 * c
+    gradient[0] = slope if inside else zero
+    hessian[0] = curve if inside else zero
+
+
+cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # x = |r|/c and u = x²/b, b = |alpha - 2|, each with the rest that rounding took; L = log(1 + u):
+    # loss b/alpha·expm1(alpha/2·L), gradient x/sqrt(1 + u)·exp((alpha - 1)/2·L)/c, and
+    # Hessian exp((alpha - 2)/2·L)·(1 + (alpha - 1)·u)/(1 + u)/c².
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real two = <real>2
+    cdef real c = <real>p.scale
+    cdef real r = z - y
+    cdef real a = absolute(r)
+    cdef real x = a / c
+    cdef real x_low = quotient_rest(a, c, x) + with_sign_times(difference_rest(z, y, r), r) / c
+    cdef real alpha, b, b_low, square, square_low, u, u_low, sum_, k, f, high, low, root, inverse, part
+    cdef real slope, curve, value, exponent, rest, limit, down, offset, tiny, infinite_log
+    cdef bint far
+
+    if RobustLoss is RobustSquare:
+        loss[0] = <real>0.5 * x * x
+        gradient[0] = with_sign_of(x / c, r)
+        hessian[0] = one / c / c
+
+    elif RobustLoss is RobustExponential:
+        square = x * x
+        square_low = mad(two * x, x_low, product_rest(x, x, square))
+        far = square > <real>1e4
+        square = <real>1e4 if far else square
+        square_low = zero if far else square_low
+        loss[0] = -expm1_sum(<real>-0.5 * square, <real>-0.5 * square_low)
+        slope = times_exp(x / c, <real>-0.5 * square, <real>-0.5 * square_low)
+        gradient[0] = with_sign_of(zero if far else slope, r)
+        curve = times_exp((one - x) * (one + x) / c / c, <real>-0.5 * square, <real>-0.5 * square_low)
+        hessian[0] = zero if far else curve
+
+    else:
+        if real is double:
+            limit = <double>1e150
+            down = <double>2.8446921640200254e-160  # 2^-530
+            offset = <double>1060
+            infinite_log = <double>1e30
+            tiny = <double>1e-18
+        else:
+            limit = <float>1e18
+            down = <float>1.3552527156068805e-20  # 2^-66
+            offset = <float>132
+            infinite_log = <float>1e30
+            tiny = <float>1e-9
+        alpha = zero
+        if RobustLoss is Robust:
+            alpha = <real>p.alpha
+        b = absolute(two - alpha)
+        b_low = with_sign_times(difference_rest(two, alpha, two - alpha), two - alpha)
+        # Very large x are scaled, so that x² does not overflow: u = u'·2^offset, far beyond 1.
+        far = x > limit
+        value = x * down if far else x
+        x_low = zero if far else x_low
+        square = value * value
+        square_low = mad(two * value, x_low, product_rest(value, value, square))
+        u = square / b
+        u_low = quotient_rest(square, b, u) + (square_low - u * b_low) / b
+        sum_ = u if far else one + u
+        u_low = zero if far else (u - (sum_ - one)) + u_low
+        f = mantissa_sum(sum_, u_low, &k)
+        k = k + offset if far else k
+        high = log_parts(k, f, &low)
+        # infinite x: beyond what any power needs, but no 0·inf with a power of 0
+        high = infinite_log if x == one / zero else high
+        low = zero if x == one / zero else low
+        # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
+        root = sqrt(b) if far else x / sqrt(sum_)
+        inverse = zero if far else one / sum_
+        part = one if far else u / sum_
+
+        if RobustLoss is RobustLog:
+            loss[0] = <real>0.5 * x * x if u < tiny else high + low
+            slope = two / x if far else x / sum_
+            curve = two / x / x if far else inverse
+            gradient[0] = with_sign_of(slope / c, r)
+            hessian[0] = curve * (inverse - part) / c / c
+        else:
+            exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
+            value = b / alpha * expm1_sum(exponent, rest)
+            loss[0] = <real>0.5 * x * x if u < tiny else value
+            exponent = exponent_of(<real>0.5 * (alpha - one), <real>0.5 * difference_rest(alpha, one, alpha - one),
+                                   high, low, &rest)
+            slope = times_exp(root / c, exponent, rest)
+            gradient[0] = with_sign_of(slope, r)
+            exponent = exponent_of(<real>0.5 * (alpha - two), <real>0.5 * difference_rest(alpha, two, alpha - two),
+                                   high, low, &rest)
+            hessian[0] = times_exp(mad(alpha - one, part, inverse) / c / c, exponent, rest)
+
+
+# ---- losses of the logarithm, and of distributions -------------------------------------------------------------------
+
+cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # d = log1p(z) - log1p(y) = ±log1p(|r|/(1 + min)), which does not cancel; with the rests of r, 1 + min and the ratio.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real infinity = one / zero
+    cdef real r = z - y
+    cdef real a = absolute(r)
+    cdef real least = z if z < y else y
+    cdef real below = one + least
+    cdef real below_low = least - (below - one)
+    cdef real ratio, rest, limit, down, shift, k, f, d, d_low, sum_, above, slope, curve
+    cdef bint far, at_infinity
+    if real is double:
+        limit = <double>9.745314011399999e+288  # 2^960
+        down = <double>8.673617379884035e-19  # 2^-60
+        shift = <double>60
+    else:
+        limit = <float>1.2676506002282294e+30  # 2^100
+        down = <float>1.4901161193847656e-08  # 2^-26
+        shift = <float>26
+    far = (a > limit) & (below < one)  # the ratio may overflow
+    a = a * down if far else a
+    ratio = a / below
+    rest = quotient_rest(a, below, ratio) + (with_sign_times(difference_rest(z, y, r), r) - ratio * below_low) / below
+    rest = rest if rest - rest == zero else zero
+    sum_ = ratio if far else one + ratio
+    rest = zero if far else (ratio - (sum_ - one)) + rest
+    rest = rest if rest == rest else zero
+    f = mantissa_sum(sum_, rest, &k)
+    k = k + shift if far else k
+    d = log_parts(k, f, &d_low)
+    d = d + d_low
+    at_infinity = z == infinity
+    d = infinity if (ratio == infinity) | at_infinity else d
+    d = with_sign_of(d, r)
+    above = one + z
+    slope = <real>2 * d / above
+    curve = <real>2 * (one - d) / above / above
+    slope = zero if at_infinity else slope
+    curve = zero if at_infinity else curve
+    loss[0] = d * d if above >= zero else zero / zero
+    gradient[0] = slope if above >= zero else zero / zero
+    hessian[0] = curve if above >= zero else zero / zero
+
+
+cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # Half deviances y·(e^d - 1 - d), d = log(mean/y), near d = 0 without cancellation.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real infinity = one / zero
+    cdef real mean, linear, d, low, near, value, both, last
+    cdef bint none = y == zero
+
+    if PoissonLoss is PoissonIdentity:
+        near = ratio_deviance(z, y, z - y, &d)
+        value = (z - y) - y * d
+        value = y * near if absolute(z - y) < <real>0.25 * y else value
+        value = z if none else value
+        loss[0] = value if z > zero else zero / zero
+        gradient[0] = (z - y) / z if z > zero else zero / zero
+        hessian[0] = y / z / z if z > zero else zero / zero
+    else:
+        mean = exp(z)
+        if real is double:
+            last = <double>717
+        else:
+            last = <float>93
+        if PoissonLoss is Poisson:
+            linear = zero if none else y * z
+            value = mean - linear
+            # where both overflow, the larger: e^z, but for the first few z
+            both = infinity if z > last else -infinity
+            value = value if value == value else both
+        else:
+            d = log_high(y, &low)
+            d = (z - d) - low
+            near = d * d * exp_tail(d)
+            value = mean - y * (d + one)
+            value = y * near if absolute(d) < <real>0.34 else value
+            value = mean if none else value
+            value = mean if mean == infinity else value
+        loss[0] = value
+        gradient[0] = mean - y
+        hessian[0] = mean
+
+
+cdef inline real ratio_deviance(real a, real b, real difference, real* logarithm) noexcept nogil:
+    """q - 1 - log(q) of q = a/b near 1, and, as the pointer's value, log(q) elsewhere."""
+    cdef real t = difference / b
+    cdef real t_low = quotient_rest(difference, b, t) + difference_rest(a, b, difference) / b
+    logarithm[0] = log_ratio(a, b)
+    return log_rest(t) + t_low * t
+
+
+cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # Half deviances e^d - 1 - d, d = log(y/mean), near d = 0 without cancellation.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real infinity = one / zero
+    cdef real ratio, d, low, near, value
+
+    if GammaLoss is GammaIdentity:
+        ratio = y / z
+        near = ratio_deviance(y, z, y - z, &d)
+        value = (y - z) / z - d
+        value = near if absolute(y - z) < <real>0.25 * z else value
+        loss[0] = value if z > zero else zero / zero
+        gradient[0] = (z - y) / z / z if z > zero else zero / zero
+        hessian[0] = mad(<real>2, ratio, -one) / z / z if z > zero else zero / zero
+    else:
+        ratio = times_exp(y, -z, zero)
+        if GammaLoss is Gamma:
+            value = z + ratio
+        else:
+            d = log_high(y, &low)
+            d = (d - z) + low
+            near = d * d * exp_tail(d)
+            value = (ratio - d) - one
+            value = near if absolute(d) < <real>0.34 else value
+        loss[0] = infinity if ratio == infinity else value
+        gradient[0] = one - ratio
+        hessian[0] = ratio
+
+
+cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b).
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real infinity = one / zero
+    cdef real power = <real>p.power
+    cdef real a = one - power
+    cdef real b = <real>2 - power
+    cdef real a_low = difference_rest(one, power, a)
+    cdef real b_low = difference_rest(<real>2, power, b)
+    cdef real high, low, exponent, rest, target_part, mean_part, value, constant, slope, curve
+    cdef bint both, inside
+
+    low = zero
+    high = z
+    if TweedieLoss is TweedieIdentity:
+        high = log_high(z, &low)
+    exponent = exponent_of(a, a_low, high, low, &rest)
+    target_part = times_exp(y, exponent, rest)
+    if TweedieLoss is TweedieIdentity:
+        slope = times_exp((z - y) / z, exponent, rest)
+        curve = times_exp(mad(power, y / z, a) / z, exponent, rest)
+    exponent = exponent_of(b, b_low, high, low, &rest)
+    mean_part = times_exp(one, exponent, rest)
+    value = mean_part / b - target_part / a
+    if not TweedieLoss is Tweedie:
+        high = log_high(absolute(y), &low)
+        exponent = exponent_of(b, b_low, high, low, &rest)
+        constant = times_exp(one, exponent, rest) / a / b
+        constant = constant if absolute(y) > zero else zero
+        value = value + constant
+        value = value if value > zero else zero
+    if TweedieLoss is TweedieIdentity:
+        inside = z > zero
+        loss[0] = value if inside else zero / zero
+        gradient[0] = slope if inside else zero / zero
+        hessian[0] = curve if inside else zero / zero
+    else:
+        slope = mean_part - target_part
+        curve = b * mean_part - a * target_part
+        # where both parts overflow, the one that grows faster
+        both = (absolute(mean_part) == infinity) & (absolute(target_part) == infinity)
+        value = (mean_part / b if z > zero else -target_part / a) if both else value
+        slope = (mean_part if z > zero else -target_part) if both else slope
+        curve = (b * mean_part if z > zero else -a * target_part) if both else curve
+        loss[0] = value
+        gradient[0] = slope
+        hessian[0] = curve
+
+
+cdef inline void negative_binomial(real y, real z, real dispersion,
+                                   real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With u = z + log(dispersion) and t = exp(-|u|): softplus(u) = log1p(t) + max(u, 0); what y multiplies is
+    # softplus(u) - z, which does not cancel.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real inverse = one / dispersion
+    cdef real low
+    cdef real high = log_high(dispersion, &low)
+    cdef real u = (z + high) + low
+    cdef bint right_side = u > zero
+    cdef real t = times_exp(inverse if right_side else dispersion, -z if right_side else z, zero)
+    cdef real d = one + t
+    cdef real logarithm = log1p_unit(t)
+    cdef real softplus = logarithm + (u if right_side else zero)
+    cdef real rest = logarithm + ((high + low) if right_side else -z)
+    cdef real linear = zero if y == zero else y * rest
+    loss[0] = mad(inverse, softplus, linear)
+    gradient[0] = (inverse * (one if right_side else t) - y * (t if right_side else one)) / d
+    hessian[0] = (y + inverse) * t / d / d
+
+
+cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, real* loss, real* gradient,
+                                 real* hessian, real* second_gradient, real* second_hessian) noexcept nogil:
+    # mean z, logarithm of the variance s: what is squared is r·e^(-s/2).
+    cdef real zero = <real>0
+    cdef real half = <real>0.5
+    cdef real infinity = <real>1 / zero
+    cdef real r = z - y
+    cdef real error = times_exp(r, -half * second, zero)
+    cdef real square = error * error
+    cdef real value = half * (second + square) + <real>p.constant
+    loss[0] = infinity if square == infinity else value  # not inf - inf
+    gradient[0] = times_exp(r, -second, zero)
+    hessian[0] = exp(-second)
+    second_gradient[0] = half * (<real>1 - square)
+    second_hessian[0] = half * square

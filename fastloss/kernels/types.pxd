@@ -26,6 +26,9 @@ cdef enum Target:
     ANY_REAL = 0
     BINARY_HARD = 1
     BINARY_SOFT = 2
+    NON_NEGATIVE = 3
+    POSITIVE = 4
+    ABOVE_MINUS_ONE = 5
 
 # What a run reports beside its sums.
 cdef enum Flag:
@@ -61,6 +64,7 @@ cdef struct Kernel:
     Parameters parameters
     sweep_f32 sweeps_f32[N_MODES]
     sweep_f64 sweeps_f64[N_MODES]
+    bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_chunk run_f32
     run_chunk run_f64
 
@@ -79,6 +83,9 @@ cdef struct Job:
     Stream loss  # data NULL: not wanted, or only its sum
     Stream gradient
     Stream hessian
+    Stream second_pred  # of a pair
+    Stream second_gradient
+    Stream second_hessian
     bint in_place  # an output is y_pred itself: read a block before writing it
     bint reduced  # also sum 2^-64 times the losses, should their own sum overflow
     bint weighted
