@@ -1,11 +1,11 @@
-"""The command: `python -m bench [losses|train|targets] [options]`."""
+"""The command: `python -m bench [losses|train|targets|imbalance|gallery] [options]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import losses, machine, targets, train
+from . import gallery, imbalance, losses, machine, targets, train
 from .cases import all_cases
 from .peers import PEERS
 
@@ -23,12 +23,16 @@ def threads(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmark of fastloss: bench/README.md")
-    parser.add_argument("command", nargs="?", choices=["all", "losses", "train", "targets"], default="all",
+    parser.add_argument("command", nargs="?", choices=["all", "losses", "train", "targets", "imbalance", "gallery"],
+                        default="all",
                         help="losses: the table of speeds; train: logistic models of real data; targets: the goals of "
-                             "speed and size, and how far they are met; all (the default): train, then losses")
+                             "speed and size, and how far they are met; imbalance: where a sharp loss draws the line "
+                             "between classes of unequal size; gallery: the curves of all losses; all (the default): "
+                             "train, then losses")
     parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
                         help=f"of {', '.join(all_cases())}; all by default")
-    parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[1, 100, 10**4, 10**6, 10**7])
+    parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[],
+                        help="1e6 by default, and for some losses 1 to 1e7")
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32", "float64"])
     parser.add_argument("--threads", nargs="+", type=threads, metavar="N", default=[1, threads("all")],
                         help="numbers, or all; by default one, and all")
@@ -51,6 +55,10 @@ def main() -> None:
         losses.run(options)
     if options.command == "targets":
         targets.run(options)
+    if options.command == "imbalance":
+        imbalance.run(options)
+    if options.command == "gallery":
+        gallery.run(options)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,15 @@ LARGEST = {"float32": 80.0, "float64": 700.0}
 
 
 def sample(case: Case, dtype: str) -> tuple[Array, Array]:
-    """Targets with scores of both signs and of all sizes."""
+    """Targets with scores of all sizes, of both signs where the loss takes them."""
     rng = np.random.default_rng(0)
     z = np.geomspace(1e-3, LARGEST[dtype], N // 2) * rng.uniform(0.9, 1.0, N // 2)
-    return case.targets(rng, N).astype(dtype), rng.permuted(np.concatenate([z, -z])).astype(dtype)
+    least = case.loss.domain[0]
+    z = np.concatenate([z, -z] if least == -np.inf else [least + z, least + 2 * z])
+    y, z = case.targets(rng, N), rng.permuted(z)
+    if case.columns:  # smaller ones, since they multiply
+        z = np.stack([rng.permuted(z) / case.columns for _ in range(case.columns)], axis=1)
+    return y.astype(dtype), z.astype(dtype)
 
 
 def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, float]]:
@@ -32,9 +37,11 @@ def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, 
         return {}
     y, z = sample(case, dtype)
     with mp.workprec(BITS):
-        losses = [case.exact(mp, mp.mpf(float(a)), mp.mpf(float(b))) for a, b in zip(y, z, strict=True)]
-        gradients = [mp.diff(lambda x, a=a: case.exact(mp, mp.mpf(float(a)), x), mp.mpf(float(b)))
-                     for a, b in zip(y, z, strict=True)]
+        losses, gradients = [], []
+        for target, scores in zip(y.tolist(), z.reshape(N, -1).tolist(), strict=True):
+            loss, gradient = exact_terms(case, mp, mp.mpf(target), [mp.mpf(score) for score in scores])
+            losses.append(loss)
+            gradients += gradient
         result = {}
         for name in ["fastloss", *names]:
             make = peers.fastloss if name == "fastloss" else peers.PEERS[name]
@@ -42,9 +49,21 @@ def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, 
                 continue
             # Losses one by one, since only their mean is returned; gradients of the mean are 1/N of each.
             values = [evaluate(make, case, y[i : i + 1], z[i : i + 1])[0] for i in range(N)]
-            scaled = [float(g) * N for g in whole.read(whole.call())[1]]
+            scaled = [float(g) * N for g in whole.read(whole.call())[1].flat]
             result[name] = largest(values, losses, dtype, 1), largest(scaled, gradients, dtype, N)
         return result
+
+
+def exact_terms(case: Case, mp: Any, y: Any, z: list[Any]) -> tuple[tuple[Any, ...], list[list[Any]]]:
+    """The terms that add up to the loss of a sample, and those of its derivative by each number of z."""
+    def terms(*point: Any) -> tuple[Any, ...]:
+        loss = case.exact(mp, y, *point)
+        return loss if isinstance(loss, tuple) else (loss,)
+
+    loss = terms(*z)
+    gradient = [[mp.diff(lambda *point, i=i: terms(*point)[i], z, order) for i in range(len(loss))]
+                for order in np.eye(len(z), dtype=int).tolist()]
+    return loss, gradient
 
 
 def evaluate(make: Callable[..., Any], case: Case, y: Array, z: Array) -> tuple[float, Array]:
@@ -53,8 +72,9 @@ def evaluate(make: Callable[..., Any], case: Case, y: Array, z: Array) -> tuple[
 
 
 def largest(values: list[float], exact: list[Any], dtype: str, scale: int) -> float:
+    """`exact` holds the terms of each value, and an ulp is that of the sum of their absolute values."""
     # 1/N of a small gradient may be subnormal, and lose digits that the gradient itself has.
     least = float(np.spacing(np.finfo(dtype).smallest_normal)) * scale
-    errors = (abs(v - e) / max(float(np.spacing(np.abs(np.dtype(dtype).type(float(e))))), least)
+    errors = (abs(v - sum(e)) / max(float(np.spacing(np.dtype(dtype).type(float(sum(map(abs, e)))))), least)
               for v, e in zip(values, exact, strict=True))
     return max(float(error) if error == error else float("inf") for error in errors)

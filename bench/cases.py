@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,27 +24,41 @@ class Case:
     loss: fl.Loss
     #: (y, z) → mean loss and its gradient, as an expert writes it in NumPy
     numpy: Callable[[Array, Array], tuple[Any, Array]]
-    #: (mpmath, y, z) → the loss of one sample, exactly; its derivative is the gradient
-    exact: Callable[[Any, Any, Any], Any]
+    #: (mpmath, y, *z) → the loss of one sample, exactly, z one number for each column; its derivative is the gradient.
+    #: Terms that may cancel come as a tuple: errors are then measured against the sum of their absolute values.
+    exact: Callable[..., Any]
     #: (torch, y, z) → mean loss; (jax.numpy, y, z) → mean loss; gradients are their own
     torch: Callable[[Any, Any, Any], Any] | None = None
     jax: Callable[[Any, Any, Any], Any] | None = None
+    #: whether `torch` is one function of torch itself, and not a formula in its operations
+    torch_own: bool = False
     #: (sklearn._loss.loss) → a loss object, and by how much to multiply its values to get this loss
     sklearn: Callable[[Any], Any] | None = None
     sklearn_factor: float = 1.0
     #: what binary labels are written as: hinges and other losses of a margin are idiomatic with -1 and 1
     negative_label: int = 0
+    #: columns of y_pred for each sample, of losses that take more than one; y_pred is then (n, columns)
+    columns: int | None = None
+    #: whether the formula has a transcendental function; a root is none
+    transcendental: bool = False
+    #: whether a run measures it at all sizes unless told otherwise, and not at one
+    all_sizes: bool = False
 
     def targets(self, rng: np.random.Generator, n: int) -> Array:
-        """Random targets, in float64."""
+        """Random targets."""
         if "binary" in self.loss.target:
             return np.where(rng.random(n) < 0.3, 1.0, self.negative_label)
-        return rng.normal(size=n)
+        draw = {"real": rng.normal, "non-negative": partial(rng.poisson, 3.0), "positive": partial(rng.gamma, 2.0),
+                "above -1": partial(rng.uniform, -0.9, 4.0)}[self.loss.target]
+        return draw(size=n)
 
     def data(self, n: int, dtype: str) -> tuple[Array, Array]:
         """y_true and y_pred: scores as a half-trained model gives them, residuals on both sides of every kink."""
         rng = np.random.default_rng(n)
-        return self.targets(rng, n).astype(dtype), rng.normal(scale=2.0, size=n).astype(dtype)
+        y = self.targets(rng, n)
+        z = rng.normal(scale=2.0, size=(n, self.columns) if self.columns else n)
+        least = self.loss.domain[0]
+        return y.astype(dtype), (z if least == -np.inf else least + np.exp(0.5 * z)).astype(dtype)
 
 
 def all_cases() -> dict[str, Case]:

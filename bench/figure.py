@@ -28,14 +28,14 @@ def draw(results: dict[str, Any], path: Path, loss: str = "binary_cross_entropy"
     dtypes = sorted({row["dtype"] for row in rows}, reverse=True)
 
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        heights = 4.5, 1.5 + 0.6 * len(losses)  # room for a group of bars for each loss
+        heights = 4.5, 1.5 + 0.24 * len(losses)  # a line of dots for each loss
         figure, axes = plt.subplots(2, len(dtypes), figsize=(6.4 * len(dtypes), sum(heights)), squeeze=False,
                                     sharex="row", sharey="row", height_ratios=heights, layout="constrained")
         for column, dtype in enumerate(dtypes):
             chosen = [row for row in rows if row["dtype"] == dtype]
             lines(axes[0, column], sorted((row for row in chosen if row["loss"] == loss), key=lambda row: row["n"]))
             axes[0, column].set_title(f"{loss.replace('_', ' ')}, {dtype}", fontweight="bold")
-            bars(axes[1, column], [row for row in chosen if row["n"] == n])
+            dots(axes[1, column], [row for row in chosen if row["n"] == n])
             axes[1, column].set_title(f"{dtype}, n = {n:,}", fontweight="bold")
         axes[0, 0].set_ylabel("ns per element")
         # one legend for all: the panel of lines shows every competitor
@@ -59,25 +59,23 @@ def lines(axis: Any, rows: list[dict[str, Any]]) -> None:
     axis.grid(alpha=0.25)
 
 
-def bars(axis: Any, rows: list[dict[str, Any]]) -> None:
-    names = [name for name in COLOURS if name not in ("fastloss", "np.subtract")
-             and any(name in row["ns_per_element"] for row in rows)]
-    height = 0.8 / max(1, len(names))
-    for i, name in enumerate(names):
-        for place, row in enumerate(rows):
-            ns = row["ns_per_element"]
-            if name not in ns:
-                continue
-            ratio, at = ns[name] / ns["fastloss"], place + (i - (len(names) - 1) / 2) * height
-            axis.barh(at, ratio - 1, left=1, height=0.92 * height, color=COLOURS[name])
-            axis.annotate(f"{ratio:.1f}" if ratio < 99.5 else f"{ratio:.0f}", (max(1, ratio), at), (4, 0),
-                          textcoords="offset points", va="center", fontsize=7)
+def dots(axis: Any, rows: list[dict[str, Any]]) -> None:
+    """A line for each loss, with a dot for each peer."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    for name in COLOURS:
+        points = [(row["ns_per_element"][name] / row["ns_per_element"]["fastloss"], place)
+                  for place, row in enumerate(rows) if name in row["ns_per_element"]]
+        if points and name not in ("fastloss", "np.subtract"):
+            axis.plot(*zip(*points, strict=True), "o", color=COLOURS[name], markersize=6, markeredgecolor="white",
+                      markeredgewidth=0.5)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter("{x:g}×")
-    axis.axvline(1, color=COLOURS["fastloss"], linewidth=2.6)
-    axis.margins(x=0.1)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.axvline(1, color=COLOURS["fastloss"], linewidth=2.6, zorder=1)
     axis.set_yticks(range(len(rows)), [row["loss"].replace("_", " ") for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel("times slower than fastloss")
-    axis.grid(axis="x", alpha=0.25)
+    axis.grid(alpha=0.25)
     axis.tick_params(axis="y", length=0)

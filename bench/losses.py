@@ -15,7 +15,8 @@ import numpy as np
 from . import accuracy, figure, machine, peers, timing
 from .cases import all_cases, without_case
 
-STREAMS = 3  # y_true and y_pred are read, the gradient is written
+#: Sizes, unless told otherwise: of the losses that stand for all, and of the others.
+ALL_SIZES, ONE_SIZE = (1, 100, 10**4, 10**6, 10**7), (10**6,)
 Row = dict[str, Any]
 
 
@@ -31,16 +32,20 @@ def run(options: Namespace) -> None:
         peers.check(case, dtype, names)
         errors.setdefault(case.name, {})[dtype] = accuracy.max_ulp(case, dtype, names)
 
-    todo = list(product(options.threads, chosen.values(), options.dtypes, options.sizes))
+    todo = [(threads, case, dtype, n)
+            for threads, case, dtype in product(options.threads, chosen.values(), options.dtypes)
+            for n in options.sizes or (ALL_SIZES if case.all_sizes else ONE_SIZE)]
     rows: list[Row] = []
     for threads, case, dtype, n in progress(todo, "speed"):
         y, z = case.data(n, dtype)
+        traffic = y.nbytes + 2 * z.nbytes  # y_true and y_pred are read, the gradient is written
         with timing.cpus(threads):
             calls = {name: c.call for name, c in peers.competitors(case, y, z, threads, names).items()}
-            # the yardstick of memory: the same three streams, and next to no work
-            calls["np.subtract"] = partial(np.subtract, z, y, out=np.empty_like(z))
+            # the yardstick of memory: as many bytes in three streams, and next to no work
+            a, b, out = (np.ones(traffic // 3 // y.itemsize, dtype) for _ in range(3))
+            calls["np.subtract"] = partial(np.subtract, a, b, out=out)
             best = timing.interleaved(calls, options.seconds)
-        rows.append({"loss": case.name, "dtype": dtype, "threads": threads, "n": n,
+        rows.append({"loss": case.name, "dtype": dtype, "threads": threads, "n": n, "bytes_per_element": traffic / n,
                      "ns_per_element": {name: seconds / n * 1e9 for name, seconds in best.items()}})
 
     results = {"machine": machine.describe(), "versions": machine.versions(names), "rows": rows, "max_ulp": errors}
@@ -76,7 +81,7 @@ def speed_table(results: dict[str, Any]) -> Iterator[list[str]]:
         others = {name: ns[name] for name in names if name in ns}
         best = min(others, key=others.__getitem__, default="")
         yield [row["loss"], row["dtype"], str(row["threads"]), f"{row['n']:,}", f"{own:.3g}",
-               f"{STREAMS * np.dtype(row['dtype']).itemsize / own:.3g}",
+               f"{row['bytes_per_element'] / own:.3g}",
                f"{ns['numpy'] / own:.1f}×" if "numpy" in ns else "–",
                f"{others[best] / own:.1f}× {best}" if best else "–",
                f"{own / ns['np.subtract']:.2f}", f"{max(ulp):.1f}" if ulp else "–",

@@ -39,6 +39,8 @@ def scikit_learn(case: Case, y: Array, z: Array, threads: int) -> Competitor | N
         return None
     loss = case.sklearn(importlib.import_module("sklearn._loss.loss"))
     factor = case.sklearn_factor
+    if case.negative_label:
+        y = np.maximum(y, 0)  # its labels are 0 and 1
     call = partial(loss.loss_gradient, y, z, None, np.empty_like(z), np.empty_like(z), threads)
     return Competitor(call, lambda result: (factor * float(np.mean(result[0])), factor * result[1] / z.size))
 

@@ -19,6 +19,8 @@ from .binary import (
     SquaredHinge,
 )
 from .class_weight import DynamicClassWeight, class_weights
+from .display import LossCurveDisplay
+from .guide import guide
 from .kernels._driver import get_num_threads, set_num_threads
 from .loss import Loss, available, get
 from .regression import (
@@ -47,8 +49,8 @@ from .regression import (
 __all__ = [
     "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal",
     "DynamicClassWeight", "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Gamma", "GaussianNLL", "Hinge",
-    "Huber", "LogCosh", "Loss", "ModifiedHuber", "NegativeBinomial", "Perceptron", "Poisson", "PseudoHuber", "Quantile",
-    "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError", "SquaredHinge", "SquaredLogError",
-    "Tukey", "Tweedie", "__version__", "available", "class_weights", "get", "get_num_threads", "set_num_threads",
-    "show_config",
+    "Huber", "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber", "NegativeBinomial", "Perceptron", "Poisson",
+    "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError",
+    "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__", "available", "class_weights", "get",
+    "get_num_threads", "guide", "set_num_threads", "show_config",
 ]

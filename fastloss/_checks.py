@@ -60,13 +60,18 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
 
 
+#: Values that a parameter comes close to and must not become, since its formula has a limit there.
+_SINGULAR = {"quantile": (0, 1), "expectile": (0, 1), "alpha": (0, 2), "power": (1, 2)}
+
+
 def float32_fault(parameters: Mapping[str, Any]) -> str | None:
     """Says which parameter leaves the range of float32, in which float32 predictions are computed."""
     for name, value in parameters.items():
         given = np.asarray(value, dtype=np.float64)
         with np.errstate(over="ignore", under="ignore"):
             rounded = given.astype(np.float32)
-        if ((np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
+        singular = np.isin(rounded, _SINGULAR.get(name, ())) & (rounded != given)
+        if (singular | (np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
             return (f"{name} of {value} becomes {rounded.tolist()} in float32, in which y_pred of this dtype is "
                     f"computed: use another {name}, or float64")
     return None

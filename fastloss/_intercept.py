@@ -1,63 +1,283 @@
-"""The best constant prediction of a loss: closed forms, and a solver for any loss of one variable.
+"""The best constant prediction: closed forms for the losses that have one, and a search for all others.
 
-Losses call these from their `_best_constant(y, w)`, which gets the targets and weights of one column: float64, finite,
-weights not 0 and at most 1, labels as 0 and 1, class weights in w.
+A loss says its own in `_best_constant(y, w)`. There y and w are one column, float64: y finite, labels as 0 and 1, and
+w > 0 with class weights counted in, at most 1.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ._checks import as_array, shape
+from ._typing import Array
 from .class_weight import DynamicClassWeight, binary_class_weight
 
 if TYPE_CHECKING:
     from .loss import Loss
 
-Floats: TypeAlias = NDArray[np.float64]
-
-# Sums that differ by less than this, relatively, are equal but for rounding: three weights of 0.1 balance one of 0.3.
-_EQUAL = 16 * np.finfo(np.float64).eps
-_BUDGET = 2**26  # evaluations that a search spends on its grid
-_CHUNK = 2**18  # evaluations of one call
+# Sums that differ by less, relatively, are equal but for rounding: three weights of 0.1 balance one of 0.3.
+_EQUAL = 16 * float(np.finfo(np.float64).eps)
+_BUDGET = 2**26  # losses that the grid of a search may cost
+_CALL = 2**18  # losses of one call
 _BASINS = 6  # minima of the grid that are refined
 
 
-def best_constant(loss: Loss, y_true: ArrayLike, sample_weight: ArrayLike | None) -> float | Floats:
-    """What `Loss.intercept_only` says: checks, weights, and one column after the other."""
+@np.errstate(all="ignore")
+def best_constant(loss: Loss, y_true: ArrayLike, sample_weight: ArrayLike | None) -> float | Array:
+    """What `Loss.intercept_only` returns: checks the arguments, and goes from column to column."""
     y = as_array(y_true, "y_true")
-    if y.ndim not in (1, 2):
-        raise ValueError(f"y_true must have shape (n,) or (n, k), got {shape(y)}")
+    if y.ndim != 1 and (y.ndim != 2 or loss._outputs):
+        raise ValueError(f"y_true must have shape (n,){'' if loss._outputs else ' or (n, k)'}, got {shape(y)}")
     if y.size == 0:
         raise ValueError(f"y_true has no samples (shape {shape(y)}): give at least one")
-    outputs = loss._outputs
-    loss.loss(y, np.full((*y.shape, outputs) if outputs > 1 else y.shape, 0.5), sample_weight=sample_weight)  # checks
+    loss.loss(y, np.full(y.shape + loss._outputs, 0.5), sample_weight=sample_weight)  # has all other checks
     y = y.astype(np.float64)
-    w = np.ones(y.shape)
+    w: Array = np.ones(y.shape)
     if sample_weight is not None:
-        w = _near_one(as_array(sample_weight, "sample_weight").astype(np.float64))
+        w = _near_one(as_array(sample_weight, "sample_weight").astype(np.float64))[0]
         w = np.broadcast_to(w if w.ndim == y.ndim else w[:, None], y.shape)
     if "binary" in loss.target:
         y = np.where(y == -1, 0, y)
-        pairs = _class_weight_pairs(loss, y)
+        pairs = _class_weight_pairs(loss._parameters.get("class_weight"), y)
         w = w * ((1 - y) * pairs[..., 0] + y * pairs[..., 1])
     if y.ndim == 1:
-        return _of_column(loss, y, w)
-    return np.array([_of_column(_column(loss, j), y[:, j], w[:, j], f" of column {j}") for j in range(y.shape[1])])
+        return _best_of_column(_without_arrays(loss), y, w)
+    return np.array([_best_of_column(_without_arrays(loss, column), y[:, column], w[:, column], f" of column {column}")
+                     for column in range(y.shape[1])])
 
 
-def _of_column(loss: Loss, y: Floats, w: Floats, which: str = "") -> Any:
+def _class_weight_pairs(class_weight: object, y: Array) -> Array:
+    """Weights of (negatives, positives): (2,), or (k, 2) by column."""
+    class_weight = binary_class_weight(class_weight)  # type: ignore[arg-type]
+    if class_weight is None:
+        return np.ones(2)
+    if isinstance(class_weight, DynamicClassWeight):
+        return class_weight.weights
+    if isinstance(class_weight, np.ndarray):
+        return class_weight
+    counts = np.stack([(1 - y).sum(axis=0), y.sum(axis=0)], axis=-1)
+    return np.divide(len(y) / 2, counts, out=np.ones(counts.shape), where=counts > 0)
+
+
+def _without_arrays(loss: Loss, column: int = 0) -> Loss:
+    """The loss of one column, as scalar parameters and sample weights say it."""
+    changed = {name: None if name == "class_weight" else float(value[column])
+               for name, value in loss._parameters.items()
+               if isinstance(value, np.ndarray) or (name == "class_weight" and value is not None)}
+    return type(loss)(**{**loss._parameters, **changed}) if changed else loss
+
+
+def _best_of_column(loss: Loss, y: Array, w: Array, which: str = "") -> float | Array:
     if not w.sum() > 0:
         raise ValueError(f"the weights{which} sum to {w.sum()}: the sum must be positive")
-    w = _near_one(w)
+    w = _near_one(w)[0]
     y, w = y[w != 0], w[w != 0]
     if not np.isfinite(y).all():
-        return loss._no_constant
-    # closed forms may rely on weights that are positive
-    return loss._best_constant(y, w) if (w > 0).all() else Loss._best_constant(loss, y, w)
+        nothing = np.full(loss._outputs, np.nan)
+        return nothing if loss._outputs else math.nan
+    # With negative weights no closed form but that of pairs holds.
+    return loss._best_constant(y, w) if loss._outputs or (w > 0).all() else search(loss, y, w)
+
+
+def _near_one(x: Array) -> tuple[Array, int]:
+    """Numbers without the power of 2 of the largest, so that their sums neither overflow nor vanish; its exponent."""
+    exponent = int(np.frexp(np.abs(x).max())[1])
+    return np.ldexp(x, -exponent), exponent
+
+
+# ---- closed forms ----------------------------------------------------------------------------------------------------
+
+def mean(y: Array, w: Array) -> float:
+    """The weighted mean: of equal targets exactly their value, and without overflow."""
+    y, exponent = _near_one(y)
+    about = (w * y).sum() / w.sum()
+    return float(np.ldexp(about + (w * (y - about)).sum() / w.sum(), exponent))
+
+
+def log_variance(y: Array, w: Array) -> float:
+    """The logarithm of the weighted variance, -inf for equal targets."""
+    y, exponent = _near_one(y)
+    y, further = _near_one(y - mean(y, w))
+    exponent += further
+    variance = float((w * y**2).sum() / w.sum())
+    if abs(exponent) < 500:
+        return log(math.ldexp(variance, 2 * exponent))
+    return log(variance) + 2 * exponent * math.log(2)  # the variance itself may overflow, or vanish
+
+
+def quantile(y: Array, w: Array, share: float) -> float:
+    """The middle of all weighted quantiles: they are an interval where the weights below one reach the share exactly.
+    """
+    order = np.argsort(y)
+    y, below = y[order], np.cumsum(w[order])
+    reached, rounding = share * below[-1], _EQUAL * below[-1]
+    first = np.searchsorted(below, reached - rounding)
+    last = np.searchsorted(below, reached + rounding, side="right")
+    return middle(float(y[first]), float(y[min(int(last), len(y) - 1)]))
+
+
+def expectile(y: Array, w: Array, share: float) -> float:
+    """The weighted expectile: the mean once it is known which targets are above it."""
+    order = np.argsort(y)
+    y, w = y[order], w[order]
+    # The gradient at a target is (1 - share)·excess - share·deficit, of the targets below and of those above.
+    gaps = np.diff(_near_one(y)[0])
+    excess = np.append(0.0, np.cumsum(np.cumsum(w)[:-1] * gaps))
+    deficit = np.append(np.cumsum(np.cumsum(w[::-1])[:-1] * gaps[::-1])[::-1], 0.0)
+    above = (1 - share) * excess >= share * deficit
+    return mean(y, w * np.where(above, share, 1 - share))
+
+
+def log(x: float) -> float:
+    """The logarithm, -inf of 0 and below."""
+    return math.log(x) if x > 0 else -math.inf
+
+
+def positives_negatives(y: Array, w: Array) -> tuple[float, float]:
+    """The weights of both labels."""
+    return float((w * y).sum()), float((w * (1 - y)).sum())
+
+
+def log_ratio(a: float, b: float) -> float:
+    """log(a/b), of numbers >= 0; 0 for 0/0."""
+    if a > 0 and b > 0:
+        return math.log(a / b) if 1e-300 < a / b < 1e300 else math.log(a) - math.log(b)
+    return math.inf if a > 0 else -math.inf if b > 0 else 0.0
+
+
+def balance(y: Array, w: Array) -> float:
+    """From -1, only negatives, to 1, only positives; 0 where their weights are equal but for rounding."""
+    positives, negatives = positives_negatives(y, w)
+    difference = (positives - negatives) / (positives + negatives)
+    return difference if abs(difference) > _EQUAL else 0.0
+
+
+def middle(a: float, b: float) -> float:
+    """Half way; the finite of two ends, and 0 between -inf and inf."""
+    if math.isinf(a) or math.isinf(b):
+        return 0.0 if a == -b else a if math.isinf(b) else b
+    return (a + b) / 2 if math.isfinite(a + b) else a / 2 + b / 2
+
+
+# ---- any other loss --------------------------------------------------------------------------------------------------
+
+def search(loss: Loss, y: Array, w: Array) -> float:
+    """The best constant of a loss that need not be convex.
+
+    Of a grid of constants the lowest are refined: to the left of a minimum the loss falls, to the right it rises, and
+    both ends of what lies between are found by bisection over the floating-point numbers, which takes at most 64 steps
+    at any scale. Rounding, flat bottoms and sums that overflow leave several numbers there: the middle is returned, or
+    ±inf (0, 1: the domain's end) where the loss never rises again.
+    """
+    y, group = np.unique(y, return_inverse=True)
+    w = np.bincount(group, w).astype(np.float64)
+
+    def at(z: Array) -> tuple[Array, Array, Array]:
+        """Of each constant in z the loss, the sign of its slope, and by how much the loss may be off."""
+        loss_, sign, rounding = np.empty((3, len(z)))
+        rows = max(1, _CALL // len(y))
+        for start in range(0, len(z), rows):
+            part = slice(start, start + rows)
+            table = np.repeat(z[part, None], len(y), axis=1)
+            value, gradient = loss.loss_gradient(np.broadcast_to(y, table.shape), table, reduction="none")
+            value *= w
+            gradient *= w
+            loss_[part], rounding[part] = value.sum(axis=1), _EQUAL * np.abs(value).sum(axis=1)
+            slope, unsure = gradient.sum(axis=1), _EQUAL * np.abs(gradient).sum(axis=1)
+            sign[part] = np.where((np.abs(slope) > unsure) | np.isinf(slope), np.sign(slope), 0)
+        return np.where(np.isnan(loss_), np.inf, loss_), sign, rounding
+
+    grid = _grid(loss, y)
+    values, signs, roundings = at(grid)
+    lower_than_next = np.append(values[:-1] <= values[1:], True)
+    lower_than_last = np.append(True, values[1:] <= values[:-1])
+    minima = np.flatnonzero(lower_than_next & lower_than_last)
+    found = []
+    covered = np.zeros(len(grid), bool)
+    for start in minima[np.argsort(values[minima], kind="stable")]:
+        if covered[start]:
+            continue
+        best, first, last = _refine(at, grid, values, signs, int(start), values[start] + roundings[start])
+        covered[first:last + 1] = True
+        value, _, rounding = at(np.array([best]))
+        found.append((value[0], rounding[0], best))
+        if len(found) == _BASINS:
+            break
+    lowest, rounding, _ = min(found)
+    return min(best for value, _, best in found if value == lowest or value <= lowest + rounding)
+
+
+def _grid(loss: Loss, y: Array) -> Array:
+    """Constants that leave hardly a minimum between them unseen, sorted, with both ends of the domain."""
+    low, high = loss.domain
+    room = max(64, _BUDGET // len(y))
+    powers = 2.0 ** np.arange(-1074, 1024)
+    if "binary" not in loss.target:  # the targets, and points between neighbours
+        steps = max(2, 1000 // len(y))
+        grid = 4 * np.interp(np.arange(steps * (len(y) - 1) + 1) / steps, np.arange(len(y)), y / 4)  # 4: no overflow
+    elif high == 1:
+        grid = np.unique(np.concatenate([powers, 1 - powers[powers > 1e-17], np.linspace(0, 1, 1025)]))
+    else:
+        grid = np.unique(np.concatenate([-powers, powers, np.linspace(-64, 64, 1025)]))
+    if len(grid) > room:
+        grid = grid[np.linspace(0, len(grid) - 1, room).astype(int)]
+    return np.unique(np.clip(np.append(grid, [low, high]), low, high))
+
+
+def _refine(at: Callable[[Array], tuple[Array, Array, Array]], grid: Array, values: Array, signs: Array, start: int,
+            level: float) -> tuple[float, int, int]:
+    """The minimum next to grid[start], and the first and last of the grid around it."""
+    origin = float(grid[start])
+
+    def side(rank: int) -> int:
+        """-1, 0 or 1: left of the minimum, there, or right of it. What is higher than the start is behind a wall."""
+        z = _number(rank)
+        value, sign, _ = at(np.array([z]))
+        return (z > origin) - (z < origin) if value[0] > level else int(sign[0])
+
+    sides = np.where(values > level, np.sign(np.arange(len(grid)) - start), signs)
+    rising = np.flatnonzero(sides[start:] > 0)
+    last = start + int(rising[0]) if len(rising) else len(grid) - 1
+    falling = np.flatnonzero(sides[:last + 1] < 0)
+    first = int(falling[-1]) if len(falling) else 0
+    if len(rising) == 0 or len(falling) == 0:
+        ends = float(grid[-1 if len(falling) else 0]), float(grid[0 if len(rising) else -1])
+        return middle(*ends), first, last
+    left = _first_where(lambda rank: side(rank) >= 0, _rank(grid[first]), _rank(grid[first + 1]))
+    width = 1
+    while left + width < _rank(grid[last]) and side(left + width) <= 0:
+        width *= 2
+    right = _first_where(lambda rank: side(rank) > 0, left - 1, min(left + width, _rank(grid[last])))
+    if left < right:
+        return middle(_number(left), _number(right - 1)), first, last
+    # It falls up to one number and rises from the next: a kink, or a root.
+    near = np.array([_number(left - 1), _number(left)])
+    return float(near[at(near)[0].argmin()]), first, last
+
+
+def _first_where(condition: Callable[[int], bool], low: int, high: int) -> int:
+    """The first rank above low, and at most high, where a condition holds from there on."""
+    while high - low > 1:
+        between = (low + high) // 2
+        if condition(between):
+            high = between
+        else:
+            low = between
+    return high
+
+
+def _rank(x: float) -> int:
+    """Integers in the order of the floating-point numbers, one apart for neighbours."""
+    bits: int = struct.unpack("<q", struct.pack("<d", x))[0]
+    return bits if bits >= 0 else -(2**63) - bits
+
+
+def _number(rank: int) -> float:
+    number: float = struct.unpack("<d", struct.pack("<q", rank if rank >= 0 else -(2**63) - rank))[0]
+    return number

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from ._checks import choice, number, number_or_row
+from ._intercept import balance, log_ratio, positives_negatives, search
+from ._typing import Array
 from .class_weight import ClassWeight, binary_class_weight
 from .loss import SIMPLE, TRANSCENDENTAL, Loss
 
@@ -107,6 +109,19 @@ class BinaryCrossEntropy(BinaryLoss):
             eps = arguments["eps"]
             fields |= {"eps": eps, "log_eps": math.log(eps) if eps else -math.inf}
             self._bind("BinaryCrossEntropyProbabilities", fields, arguments, cost=TRANSCENDENTAL, varying="pos_weight")
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        y = y * (1 - self.label_smoothing) + self.label_smoothing / 2
+        positives, negatives = positives_negatives(y, w)
+        positives *= 1.0 if self.pos_weight is None else self.pos_weight
+        if self.inputs == "logits":
+            return log_ratio(positives, negatives)
+        best = positives / (positives + negatives) if positives + negatives > 0 else 0.5
+        if self.eps == 0:
+            return best
+        # No value costs more than -log(eps): where the best is near eps, a probability of 0 or 1 may cost less.
+        return min((best, 0.0, 1.0), key=lambda p: (
+            -positives * math.log(max(p, self.eps)) - negatives * math.log(max(1 - p, self.eps))))
 
 
 class BinaryFocal(BinaryLoss):
@@ -237,6 +252,11 @@ class AsymmetricFocal(BinaryLoss):
             self._bind("BinaryFocal", {**gammas, "alpha_positive": 1.0, "alpha_negative": 1.0}, arguments,
                        cost=2 * TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        if self.clip and not y.any():
+            return log_ratio(self.clip, 1 - self.clip)  # up to there negatives cost nothing
+        return search(self, y, w)
+
 
 class Hinge(BinaryLoss):
     """Hinge loss: linear below the margin, 0 beyond it.
@@ -279,6 +299,10 @@ class Hinge(BinaryLoss):
     def __init__(self, margin: float = 1.0, class_weight: ClassWeight = None) -> None:
         margin = number("margin", margin, at_least=0)
         self._bind("Hinge", {"margin": margin}, {"margin": margin, "class_weight": class_weight})
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        side = balance(y, w)
+        return math.copysign(self.margin, side) + 0.0 if side else 0.0
 
 
 class SquaredHinge(BinaryLoss):
@@ -323,6 +347,9 @@ class SquaredHinge(BinaryLoss):
         margin = number("margin", margin, at_least=0)
         self._bind("SquaredHinge", {"margin": margin}, {"margin": margin, "class_weight": class_weight})
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return self.margin * balance(y, w) + 0.0
+
 
 class Perceptron(BinaryLoss):
     """Perceptron loss: what a score lacks to the right side of the boundary.
@@ -363,6 +390,9 @@ class Perceptron(BinaryLoss):
     def __init__(self, class_weight: ClassWeight = None) -> None:
         self._bind("Hinge", {"margin": 0.0}, {"class_weight": class_weight})
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return 0.0
+
 
 class ModifiedHuber(BinaryLoss):
     """Modified Huber loss: the squared hinge, made linear for samples far on the wrong side.
@@ -401,6 +431,9 @@ class ModifiedHuber(BinaryLoss):
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
         self._bind("ModifiedHuber", {}, {"class_weight": class_weight})
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return balance(y, w)
 
 
 class Exponential(BinaryLoss):
@@ -442,6 +475,9 @@ class Exponential(BinaryLoss):
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
         self._bind("Exponential", {}, {"class_weight": class_weight}, cost=TRANSCENDENTAL)
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return log_ratio(*positives_negatives(y, w)) / 2
 
 
 class Sharp(BinaryLoss):
@@ -493,3 +529,7 @@ class Sharp(BinaryLoss):
         }
         self._bind("SharpAlgebraic" if phi == "algebraic" else "SharpArctan", {"epsilon": arguments["epsilon"]},
                    arguments, cost=SIMPLE if phi == "algebraic" else TRANSCENDENTAL)
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        side = balance(y, w)  # φ grows from -1 to 1, and the loss of all samples is a multiple of it
+        return math.copysign(math.inf, side) if side else 0.0

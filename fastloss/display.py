@@ -117,16 +117,15 @@ class LossCurveDisplay:
         if grid_resolution < 2:
             raise ValueError(f"grid_resolution must be at least 2, got {grid_resolution}")
         if name is None:
-            names = [repr(part).removesuffix("()") for part in _columns(loss) or [loss]]
-            name = names if len(names) > 1 else names[0]
+            name = [f"{type(loss).__name__}({column})" for column in _columns(loss)] or repr(loss).removesuffix("()")
         if isinstance(loss.get_params().get("class_weight"), str):
             loss = type(loss)(**loss.get_params() | {"class_weight": None})
 
         residual = _takes_residual(loss)
         target = (0.0 if residual else 1.0) if y_true is None else number("y_true", y_true)
         if residual:
-            x_name = "Residual (y_pred - y_true)"
-        elif loss.target not in ("binary", "soft binary"):
+            x_name = f"Residual ({'mean' if isinstance(loss, GaussianNLL) else 'y_pred'} - y_true)"
+        elif "binary" not in loss.target:
             x_name = f"Prediction (y_true = {target:g})"
         elif loss.domain == (0, 1):
             x_name = "Probability of the true label" if target == 1 else f"Probability (y_true = {target:g})"
@@ -192,20 +191,17 @@ class LossCurveDisplay:
         return self
 
 
-def _columns(loss: Loss) -> list[Loss]:
-    """The loss of each column, if a parameter differs by column."""
-    parameters = loss.get_params()
-    rows = {key: value for key, value in parameters.items()
+def _columns(loss: Loss) -> list[str]:
+    """What each column's parameters are, if a parameter differs by column."""
+    rows = {key: value for key, value in loss.get_params().items()
             if isinstance(value, np.ndarray) and (key != "class_weight" or value.ndim == 2)}
-    count = max(map(len, rows.values()), default=0)
-    return [type(loss)(**parameters | {key: row[column] for key, row in rows.items()})
-            for column in range(count)]
+    values = [[f"{key}={value}" for value in row.tolist()] for key, row in rows.items()]
+    return [", ".join(column) for column in zip(*values, strict=False)]
 
 
 def _evaluate(loss: Loss, y_true: float, y_pred: Array) -> dict[str, Array]:
     """The arrays of a display: every prediction in every column, or as the mean of a pair."""
-    columns = len(_columns(loss))
-    if columns:
+    if columns := len(_columns(loss)):
         y_pred = np.repeat(y_pred[:, None], columns, axis=1)
     target = np.full_like(y_pred, y_true)
     if isinstance(loss, GaussianNLL):
@@ -217,7 +213,8 @@ def _evaluate(loss: Loss, y_true: float, y_pred: Array) -> dict[str, Array]:
 
 
 def _takes_residual(loss: Loss) -> bool:
-    """Whether the loss depends on y_pred - y_true alone: two targets then give the same, for residuals that are exact."""
+    """Whether the loss depends on y_pred - y_true alone: two targets then give the same, with residuals that are exact.
+    """
     if loss.target != "real" or loss.domain != (-math.inf, math.inf):
         return False
     near, far = (_evaluate(loss, y, y + np.array([-0.5, 0.5]))["loss"] for y in (1.0, 4.0))
@@ -234,9 +231,12 @@ def _ends(loss: Loss, residual: bool, y_true: float, x_range: tuple[float, float
             raise ValueError(f"x_range must be an increasing pair of numbers in the loss's domain, {low} to {high}, "
                              f"got {x_range}")
         return first, last
-    best = 0.0 if residual or "binary" in loss.target else loss.intercept_only([y_true])
-    width = 5 if residual else 3
-    best = best if math.isfinite(best) else 0.0
+    best, width = 0.0, 3
+    if residual:
+        width = 5
+    elif "binary" not in loss.target:
+        found = float(loss.intercept_only([y_true]))
+        best = found if math.isfinite(found) else 0.0
     first, last = max(best - width, low), min(best + width, high)
     inset = 0.05 * (last - first)
     return first + inset * (first == low), last - inset * (last == high)

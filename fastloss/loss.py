@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import kernels
+from ._intercept import best_constant, search
 from ._typing import Array, Reduction
 
 _LOSS, _GRADIENT, _HESSIAN = 1, 2, 4
@@ -56,6 +57,8 @@ class Loss:
     target: ClassVar[str] = "real"
     #: Where y_pred makes sense (min, max), for tests, plots and guides.
     domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    #: The shape of what is predicted for one target.
+    _outputs: ClassVar[tuple[int, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -190,6 +193,47 @@ class Loss:
         return self._evaluator.evaluate(_LOSS | _GRADIENT | _HESSIAN, y_true, y_pred, sample_weight, reduction,
                                         n_threads, loss_out, gradient_out, hessian_out)
 
+    def intercept_only(self, y_true: ArrayLike, sample_weight: ArrayLike | None = None) -> float | Array:
+        """The constant prediction with the lowest mean loss: where boosting and linear models start.
+
+        Exact where there is a closed form, found to the last digits elsewhere. ±inf where the loss keeps falling, as
+        does the cross-entropy of one class. Of several optimal constants it is the middle of their interval (so the
+        median is NumPy's); the end where that interval is unbounded on one side, as for the hinge of one class; and 0,
+        or the probability ½, where the loss does not depend on the constant. A loss that is not convex may have several
+        minima: the lowest is returned, of equals the smallest; among more than about ten thousand different targets a
+        sample of them says where to look.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,) or (n, k)
+        sample_weight : array-like of shape (n,) or (n, k), optional
+            Samples of weight 0 are left out.
+
+        Returns
+        -------
+        float, or an array of shape (k,), one for each column; of `GaussianNLL` the array (mean, log variance)
+            On the scale of y_pred: scores, or probabilities where the loss takes them. NaN where a target that counts
+            is NaN or infinite.
+
+        Raises
+        ------
+        ValueError
+            As by `loss`; and when the weights of a column do not sum to more than 0.
+
+        Examples
+        --------
+        >>> import fastloss as fl
+        >>> fl.Poisson().intercept_only([0, 1, 2])
+        0.0
+        >>> fl.Quantile([0.25, 0.75]).intercept_only([[1, 1], [2, 2], [3, 3], [7, 7], [9, 9]])
+        array([2., 7.])
+        """
+        return best_constant(self, y_true, sample_weight)
+
+    def _best_constant(self, y: Array, w: Array) -> float | Array:
+        """`intercept_only` of one column; see `_intercept`."""
+        return search(self, y, w)
+
 
 def _rebuild(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
     return cls(**parameters)
@@ -228,12 +272,16 @@ def get(name: str, **parameters: Any) -> Loss:
     ValueError
         When no loss has this name; the message lists all.
     """
+    return find(name)(**parameters)
+
+
+def find(name: str) -> type[Loss]:
+    """The class that a name means."""
     try:
-        cls = _registry[_aliases.get(name, name)]
+        return _registry[_aliases.get(name, name)]
     except (KeyError, TypeError):
         raise ValueError(f"no loss is called {name!r}; known are {', '.join(available())}, and as other names "
                          f"{', '.join(sorted(_aliases))}") from None
-    return cls(**parameters)
 
 
 def available() -> list[str]:

@@ -6,9 +6,12 @@ import math
 import numbers
 from typing import Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import choice, flag, number, number_or_row
+from ._intercept import expectile, log, log_variance, mean, quantile, search
+from ._typing import Array
 from .loss import TRANSCENDENTAL, Loss
 
 
@@ -57,6 +60,9 @@ class SquaredError(RegressionLoss):
         half = flag("half", half)
         self._bind("SquaredError", {"factor": 0.5 if half else 1.0}, {"half": half})
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return mean(y, w)
+
 
 class AbsoluteError(RegressionLoss):
     """Absolute error: |z - y|.
@@ -93,6 +99,9 @@ class AbsoluteError(RegressionLoss):
 
     def __init__(self) -> None:
         self._bind("AbsoluteError", {}, {})
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return quantile(y, w, 0.5)
 
 
 class Huber(RegressionLoss):
@@ -258,6 +267,9 @@ class Quantile(RegressionLoss):
         arguments = {"quantile": number_or_row("quantile", quantile, above=0, below=1)}
         self._bind("Quantile", {}, arguments, varying="quantile")
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return quantile(y, w, self.quantile)
+
 
 class Expectile(RegressionLoss):
     """Expectile loss: the squared error, weighed by the residual's sign.
@@ -299,11 +311,14 @@ class Expectile(RegressionLoss):
         arguments = {"expectile": number_or_row("expectile", expectile, above=0, below=1)}
         self._bind("Expectile", {}, arguments, varying="expectile")
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return expectile(y, w, self.expectile)
+
 
 class LogCosh(RegressionLoss):
-    """Log-cosh loss: like half the squared error for small residuals, like the absolute error for large ones.
+    """Log-cosh loss: squared for small residuals, absolute for large ones, and smooth between.
 
-    It has no parameter: divide y and z by the scale of the noise.
+    Near r = 0 it is r²/2; far out it is |r| - log(2). It has no parameter: divide y and z by the scale of the noise.
 
     Notes
     -----
@@ -337,10 +352,10 @@ class LogCosh(RegressionLoss):
 
 
 class Fair(RegressionLoss):
-    """Fair's loss: like half the squared error for small residuals, near the absolute error for large ones.
+    """Fair's loss: squared for small residuals, nearly linear for large ones.
 
-    ``c`` is in the units of y. At 1.4 standard deviations it keeps 95 % of the squared error's efficiency on normal
-    errors.
+    Near r = 0 it is r²/2; far out its slope tends to c. ``c`` is in the units of y: at 1.4 standard deviations it keeps
+    95 % of the squared error's efficiency on normal errors.
 
     Parameters
     ----------
@@ -495,6 +510,10 @@ class SquaredLogError(RegressionLoss):
     def __init__(self) -> None:
         self._bind("SquaredLogError", {}, {}, cost=TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        best = math.expm1(mean(np.log1p(y), w))
+        return min(max(best, float(y.min())), float(y.max()))  # which rounding may leave
+
 
 class AbsolutePercentageError(RegressionLoss):
     """Absolute percentage error: the absolute error relative to the target, as a fraction.
@@ -538,6 +557,10 @@ class AbsolutePercentageError(RegressionLoss):
     def __init__(self, eps: float = 2.2e-16) -> None:
         arguments = {"eps": number("eps", eps, above=0)}
         self._bind("AbsolutePercentageError", arguments, arguments)
+
+    def _best_constant(self, y: Array, w: Array) -> float:
+        size = np.maximum(np.abs(y), self.eps)
+        return quantile(y, w * (size.min() / size), 0.5)
 
 
 class Robust(RegressionLoss):
@@ -599,6 +622,9 @@ class Robust(RegressionLoss):
         else:
             self._bind("Robust", arguments, arguments, cost=2 * TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return mean(y, w) if self.alpha == 2 else search(self, y, w)
+
 
 class Tukey(RegressionLoss):
     """Tukey's biweight loss: constant beyond ``c``, so that gross outliers do not count at all.
@@ -659,7 +685,7 @@ class Poisson(RegressionLoss):
     :Range: (-inf, inf); with full [0, inf)
     :Gradient: e^z - y
     :Hessian: e^z
-    :Activation: log link (the prediction is e^z)
+    :Activation: log link
     :Good at: counts and rates: convex, never negative, and right about the mean even where y is not Poisson
     :Bad at: very large z, where e^z overflows; counts that scatter more than their mean says
     :Use: for counts and frequencies
@@ -686,6 +712,9 @@ class Poisson(RegressionLoss):
         full = flag("full", full)
         self._bind("PoissonDeviance" if full else "Poisson", {}, {"full": full}, cost=TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return log(mean(y, w))
+
 
 class Gamma(RegressionLoss):
     """Gamma loss: for positive amounts whose scatter grows with their mean, with a log link.
@@ -703,7 +732,7 @@ class Gamma(RegressionLoss):
     :Range: (-inf, inf); with full [0, inf)
     :Gradient: 1 - y·e^(-z)
     :Hessian: y·e^(-z)
-    :Activation: log link (the prediction is e^z)
+    :Activation: log link
     :Good at: skewed positive amounts: convex, and relative errors count alike at all sizes
     :Bad at: targets of 0; predictions far below y, which cost exponentially
     :Use: for sizes of claims, durations and prices
@@ -728,6 +757,9 @@ class Gamma(RegressionLoss):
         full = flag("full", full)
         self._bind("GammaDeviance" if full else "Gamma", {}, {"full": full}, cost=TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return log(mean(y, w))
+
 
 class Tweedie(RegressionLoss):
     """Tweedie loss: for amounts whose variance is a power of their mean.
@@ -751,13 +783,14 @@ class Tweedie(RegressionLoss):
     -----
     :Formula: -y·mu^(1 - power)/(1 - power) + mu^(2 - power)/(2 - power), mu = e^z or z; half deviance: plus
         y^(2 - power)/((1 - power)(2 - power)); powers 1 and 2 are `Poisson` and `Gamma`
-    :Range: (-inf, inf); half deviance [0, inf)
+    :Range: (0, inf) for power in (1, 2), else (-inf, inf); half deviance [0, inf)
     :Gradient: mu^(2 - power) - y·mu^(1 - power); identity link (mu - y)/mu^power
     :Hessian: (2 - power)·mu^(2 - power) - (1 - power)·y·mu^(1 - power); identity link
         (1 - power)·mu^(-power) + power·y·mu^(-power - 1)
-    :Activation: log link (the prediction is e^z), or identity
+    :Activation: log link, or identity
     :Good at: amounts that are often exactly 0 and skewed otherwise
-    :Bad at: an unknown power, which is to be tuned; Newton's method for powers outside [1, 2], where it is not convex
+    :Bad at: an unknown power, which is to be tuned; Newton's method with powers outside [1, 2] or the identity link,
+        where it need not be convex
     :Use: for total claims, rainfall and sales, with a power between 1 and 2
     :Other names: scikit-learn ``mean_tweedie_deviance`` (twice the half deviance); XGBoost ``reg:tweedie``; LightGBM
         ``tweedie``; CatBoost ``Tweedie``
@@ -789,6 +822,9 @@ class Tweedie(RegressionLoss):
             formula += "Deviance"
         self._bind(formula, fields, arguments, cost=TRANSCENDENTAL * (1 if power in known else 2))
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return mean(y, w) if self.link == "identity" else log(mean(y, w))
+
     @property
     def target(self) -> str:  # type: ignore[override]
         """What y_true may hold."""
@@ -815,10 +851,10 @@ class NegativeBinomial(RegressionLoss):
     Notes
     -----
     :Formula: (y + 1/dispersion)·log(1 + dispersion·e^z) - y·z
-    :Range: (-inf, inf)
+    :Range: (0, inf) for dispersion >= 1, else (-inf, inf)
     :Gradient: (e^z - y)/(1 + dispersion·e^z)
     :Hessian: e^z·(1 + dispersion·y)/(1 + dispersion·e^z)²
-    :Activation: log link (the prediction is e^z)
+    :Activation: log link
     :Good at: counts with clusters and long tails: convex, and large counts do not dominate
     :Bad at: an unknown dispersion, which is to be tuned; Newton's method far from y, where the Hessian fades
     :Use: for counts whose variance is well above their mean
@@ -844,6 +880,9 @@ class NegativeBinomial(RegressionLoss):
         arguments = {"dispersion": number("dispersion", dispersion, at_least=1e-100, at_most=1e100)}
         self._bind("NegativeBinomial", arguments, arguments, cost=TRANSCENDENTAL)
 
+    def _best_constant(self, y: Array, w: Array) -> float:
+        return log(mean(y, w))
+
 
 class GaussianNLL(RegressionLoss):
     """Gaussian negative log-likelihood: predicts the mean and the variance of each sample.
@@ -862,7 +901,7 @@ class GaussianNLL(RegressionLoss):
     :Range: (-inf, inf)
     :Gradient: r·e^(-s) by the mean, (1 - r²·e^(-s))/2 by s
     :Hessian: e^(-s), and r²·e^(-s)/2 (its diagonal)
-    :Activation: identity (the mean is z₀, the variance e^z₁)
+    :Activation: identity
     :Good at: noise that differs from sample to sample, and error bars
     :Bad at: samples of tiny predicted variance, which dominate; not convex in both columns together
     :Use: when each prediction needs its own uncertainty
@@ -880,8 +919,12 @@ class GaussianNLL(RegressionLoss):
     """
 
     __slots__ = ()
+    _outputs = (2,)
 
     def __init__(self, full: bool = False) -> None:
         full = flag("full", full)
         self._bind("GaussianNLL", {"constant": math.log(2 * math.pi) / 2 if full else 0.0}, {"full": full},
                    cost=TRANSCENDENTAL)
+
+    def _best_constant(self, y: Array, w: Array) -> Array:
+        return np.array([mean(y, w), log_variance(y, w)])

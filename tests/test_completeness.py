@@ -9,8 +9,9 @@ import re
 import pytest
 
 import fastloss as fl
-from reference import INSTANCES, METHODS, REFERENCES
+from reference import INSTANCES, METHODS, PAIRS, REFERENCES
 
+FIELDS = ["Formula", "Range", "Gradient", "Hessian", "Activation", "Good at", "Bad at", "Use", "Other names"]
 CLASSES = [type(fl.get(name)) for name in fl.available()]
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 
@@ -32,7 +33,7 @@ def test_registry_references_and_public_names_are_the_same_losses():
     public = {value for name in fl.__all__ if inspect.isclass(value := getattr(fl, name))
               and issubclass(value, fl.Loss) and value is not fl.Loss}
     assert set(CLASSES) == set(REFERENCES) == public
-    assert {type(loss) for loss in INSTANCES} == public
+    assert {type(loss) for loss in INSTANCES + PAIRS} == public
 
 
 def test_all_names_exist_and_are_sorted():
@@ -48,10 +49,14 @@ def test_docstrings_are_whole(cls):
     assert {"", "Notes", "References", "Examples"} <= set(found)
     summary = found[""].splitlines()[0]
     assert summary.endswith(".") and len(summary) < 100
-    assert len(found[""].splitlines()) > 2, "says neither when to use it nor when not"
-    for word in ("loss", "gradient", "Hessian", "Activation"):
-        assert word in found["Notes"], word
-    assert re.search(r"[\[(].*,.*[\])]", found["Notes"]), "no range"
+    assert len(found[""].strip().splitlines()) > 2, "no paragraph below the summary"
+    notes = re.findall(r"^(?::([^:]+): )?(\S.*(?:\n {4}\S.*)*)$", found["Notes"], re.M)  # a line that is no field: ""
+    assert [field for field, _ in notes] == FIELDS
+    fields = dict(notes)
+    assert re.match(r"[\[(][^,]+, [^,]+[\])]", fields["Range"]), "no range"
+    assert re.match(r"(identity|sigmoid|log link|softmax)\b", fields["Activation"])
+    for field in ("Good at", "Bad at", "Use"):
+        assert not fields[field].endswith(".") and len(fields[field].split()) > 1, field
     assert re.search(r"\b(1[789]|20)\d\d\b", found["References"]), "no year"
     assert ">>>" in found["Examples"]
 
@@ -68,7 +73,7 @@ def test_every_parameter_is_documented_with_its_default(cls):
 
 @each_class
 def test_every_parameter_is_tested_with_another_value(cls):
-    tested = [loss.get_params() for loss in INSTANCES if type(loss) is cls]
+    tested = [loss.get_params() for loss in INSTANCES + PAIRS if type(loss) is cls]
     for name, parameter in inspect.signature(cls).parameters.items():
         if name != "class_weight":  # test_contract.py gives every loss all forms of it
             assert any(values[name] != parameter.default for values in tested), name

@@ -11,9 +11,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastloss as fl
-from reference import DEFAULTS, INSTANCES, METHODS, predictions, targets
+from reference import DEFAULTS, INSTANCES, METHODS, is_binary, label, predictions, targets
 
-CLASSIFIERS = [loss for loss in DEFAULTS if "binary" in loss.target]
+CLASSIFIERS = [loss for loss in DEFAULTS if is_binary(loss)]
 CLASS_WEIGHT = {0: 0.5, 1: 3.0}
 
 all_losses = pytest.mark.parametrize("loss", INSTANCES, ids=repr)
@@ -104,7 +104,7 @@ def test_gradients_are_derivatives_of_the_value(loss, reduction, class_weight):
     loss = with_class_weight(loss, class_weight) if class_weight else loss
     y, z = data(loss, (6, 2))
     options = {"sample_weight": np.array([1.0, 0.5, 2.0, 0.0, 3.0, -0.2]), "reduction": reduction}
-    gradient, hessian = loss.gradient_hessian(y, z, **options)
+    value, gradient, hessian = loss.loss_gradient_hessian(y, z, **options)
     step = 1e-6
     for index in np.ndindex(z.shape):
         low, high = z.copy(), z.copy()
@@ -113,8 +113,9 @@ def test_gradients_are_derivatives_of_the_value(loss, reduction, class_weight):
         width = high[index] - low[index]
         slope = (loss(y, high, **options) - loss(y, low, **options)) / width
         curve = (loss.gradient(y, high, **options) - loss.gradient(y, low, **options))[index] / width
-        assert slope == pytest.approx(gradient[index], rel=1e-5, abs=1e-7)
-        assert curve == pytest.approx(hessian[index], rel=1e-5, abs=1e-7)
+        # a difference of large numbers loses digits: 1e-10 of them, divided by the step
+        assert slope == pytest.approx(gradient[index], rel=1e-5, abs=1e-7 + 1e-9 * abs(value))
+        assert curve == pytest.approx(hessian[index], rel=1e-5, abs=1e-7 + 1e-9 * abs(gradient[index]))
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
@@ -262,8 +263,8 @@ NUMBERS = [bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.
 @each_loss
 def test_targets_of_every_dtype(loss, number):
     y, z = data(loss, (1500,))
-    y = np.round(y) if loss.target != "real" else np.arange(1500) % 2
-    assert_same_bits(by_sample(loss, y.astype(number), z), by_sample(loss, y.astype(np.float64), z))
+    y = (np.round(y) if is_binary(loss) else label(loss, np.arange(1500) % 2)).astype(number)
+    assert_same_bits(by_sample(loss, y, z), by_sample(loss, y.astype(np.float64), z))
 
 
 @classifiers
@@ -601,9 +602,21 @@ def test_bad_reduction(reduction):
 
 
 PARAMETERS = [
-    (fl.Huber, "delta", [0, -1.0, np.nan, np.inf, "1", None, True, 1j, [1.0]]),
-    (fl.Quantile, "quantile", [0, 1, 0.0, 1.0, -0.5, 1.5, np.nan, [0.5, 1.0], [0.1, np.nan], [[0.5]], "median", None]),
+    *((cls, "full", [0, 1, "yes", None]) for cls in (fl.Poisson, fl.Gamma, fl.Tweedie, fl.GaussianNLL)),
     (fl.SquaredError, "half", [0, 1, "yes", None]),
+    (fl.Huber, "delta", [0, -1.0, np.nan, np.inf, "1", None, True, 1j, [1.0, 0.0], [1.0, np.nan], [[1.0]]]),
+    *((cls, name, [0, 1, 0.0, 1.0, -0.5, 1.5, np.nan, [0.5, 1.0], [0.1, np.nan], [[0.5]], "median", None])
+      for cls, name in ((fl.Quantile, "quantile"), (fl.Expectile, "expectile"))),
+    *((cls, "epsilon", [-0.1, -1e-300, np.nan, np.inf, "a", None, True, [0.1, -1.0], [[0.1]]])
+      for cls in (fl.EpsilonInsensitive, fl.SquaredEpsilonInsensitive)),
+    (fl.SmoothL1, "beta", [-1.0, np.nan, np.inf, "1", None, True, [1.0]]),
+    *((cls, name, [0, -1.0, 1e101, 1e-101, np.nan, np.inf, "1", None, True, [1.0]]) for cls, name in (
+        (fl.PseudoHuber, "delta"), (fl.Fair, "c"), (fl.Tukey, "c"), (fl.Robust, "scale"),
+        (fl.NegativeBinomial, "dispersion"))),
+    (fl.AbsolutePercentageError, "eps", [0, -1.0, np.nan, np.inf, "1", None, True]),
+    (fl.Robust, "alpha", [np.nan, np.inf, 1.1e10, -1.1e10, "1", None, True, [1.0]]),
+    (fl.Tweedie, "power", [0.5, 5e-324, 0.9999999999999999, np.nan, np.inf, -np.inf, "1", None, True, [1.5]]),
+    (fl.Tweedie, "link", ["logit", "Log", "", None, 1]),
     (fl.BinaryCrossEntropy, "inputs", ["logit", "log_probabilities", None, 1]),
     (fl.BinaryCrossEntropy, "label_smoothing", [-0.1, 1.0, 2, np.nan, "0", None]),
     (fl.BinaryCrossEntropy, "pos_weight", [-1.0, np.nan, np.inf, [1.0, -2.0], [[1.0]], "a"]),
@@ -611,7 +624,9 @@ PARAMETERS = [
     (fl.BinaryFocal, "gamma", [-1, -1e-9, np.nan, np.inf, "2", None]),
     (fl.BinaryFocal, "alpha", [-0.1, 1.1, np.nan, "a", [0.25, 0.75]]),
     (fl.BinaryFocal, "inputs", ["scores"]),
-    (fl.Hinge, "margin", [-1, np.nan, np.inf, None]),
+    *((fl.AsymmetricFocal, name, [-1, -1e-9, np.nan, np.inf, "2", None, [1.0]]) for name in ("gamma_pos", "gamma_neg")),
+    (fl.AsymmetricFocal, "clip", [-0.1, 1.0, 2, np.nan, "0", None, True]),
+    *((cls, "margin", [-1, np.nan, np.inf, None]) for cls in (fl.Hinge, fl.SquaredHinge)),
     (fl.Sharp, "epsilon", [0, -1, np.nan, np.inf]),
     (fl.Sharp, "phi", ["tanh", None, 1]),
     *((type(loss), "class_weight", [
@@ -628,6 +643,11 @@ def test_bad_parameters(cls, name, value):
     if isinstance(value, float) and name != "class_weight":  # of which the shape is wrong
         assert caught.type is ValueError
         assert repr(value) in str(caught.value)
+
+
+def test_perceptron_has_no_margin():
+    with pytest.raises(TypeError, match="margin"):
+        fl.Perceptron(margin=1.0)
 
 
 LABEL_ERRORS = [(BCE, bad) for bad in (2.0, -0.5, 1.5, -2.0, np.nan, np.inf, -np.inf, 1e300)]
@@ -660,6 +680,62 @@ def test_bad_sets_of_labels(loss, y, message, class_weight):
     y = np.asarray(y)
     with pytest.raises(ValueError, match=message):
         with_class_weight(loss, class_weight)(y, np.full(y.shape, 0.5))
+
+
+#: Targets just outside what the loss takes, and far out.
+OUTSIDE = {"non-negative": (-5e-324, -1.0, -1e300, -np.inf), "positive": (0.0, -0.0, -1.0, -np.inf),
+           "above -1": (-1.0, np.nextafter(-1, -2), -3.0, -np.inf)}
+RANGED = [loss for loss in INSTANCES if loss.target in OUTSIDE]
+ranged_losses = pytest.mark.parametrize("loss", RANGED, ids=repr)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@ranged_losses
+def test_targets_outside_their_domain_are_named_for_every_n_threads(loss, reduction):
+    y, z = data(loss, (30_000,))
+    for bad in OUTSIDE[loss.target]:
+        spoiled = y.copy()
+        spoiled[[7001, 25_000, 29_999]] = bad
+        message = rf"y_true\[7001\] is {bad}: targets must be {loss.target}"
+        for method, n_threads in (("loss", 1), ("loss", 3), ("gradient", 2), ("loss_gradient_hessian", 8)):
+            with pytest.raises(ValueError, match=message):
+                getattr(loss, method)(spoiled, z, reduction=reduction, n_threads=n_threads)
+        weights = np.ones(len(y))
+        weights[7001] = 0  # a weight of 0 masks NaN, but no target that cannot be
+        with pytest.raises(ValueError, match=message):
+            loss(spoiled, z, sample_weight=weights, reduction=reduction)
+
+
+@ranged_losses
+def test_targets_outside_their_domain_in_every_form(loss):
+    bad = int(OUTSIDE[loss.target][-2]) if loss.target == "above -1" else -1
+    y = np.full((300, 5), 2)
+    y[200, 0] = y[7, 3] = bad
+    z = predictions(loss, y.size).reshape(y.shape)
+    for form in (np.int8, np.int64, np.float16, np.float32, np.float64, ">f8"):
+        for order in "CF":
+            for given in (z, np.asfortranarray(z), z.astype(np.float32)):
+                with pytest.raises(ValueError, match=rf"y_true\[7, 3\] is {bad}.*{loss.target}"):
+                    loss(np.asarray(y, form, order=order), given)
+    with pytest.raises(ValueError, match=rf"y_true\[1\] is {bad}"):
+        loss([2, bad], z[0, :2])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@ranged_losses
+def test_the_least_targets_are_taken(loss, dtype):
+    least = {"non-negative": 0.0, "positive": np.finfo(dtype).smallest_subnormal,
+             "above -1": np.nextafter(dtype(-1), dtype(0))}[loss.target]
+    z = predictions(loss, 3, dtype)
+    assert not np.isnan(loss(np.full(3, least, dtype), z, reduction="none")).any()
+
+
+def test_targets_are_in_their_domain_after_rounding_to_the_computing_dtype():
+    # 1e-300 is 0 in float32
+    assert np.isfinite(fl.Poisson()([-1e-300], np.zeros(1, np.float32)))
+    with pytest.raises(ValueError, match=r"y_true\[0\] is 1e-300: targets must be positive"):
+        fl.Gamma()([1e-300], np.zeros(1, np.float32))
+    assert np.isfinite(fl.Gamma()([1e-300], np.zeros(1)))
 
 
 def test_a_label_of_minus_1_beside_soft_labels():
@@ -746,7 +822,7 @@ def test_options_are_keyword_only():
 def test_inputs_are_never_changed():
     for loss in DEFAULTS:
         arrays = y, z = data(loss, (100,))
-        if loss.target != "real":
+        if is_binary(loss):
             arrays = y, z = 2 * np.round(y) - 1, z
         w = np.random.default_rng(0).random(100)
         before = [a.copy() for a in (*arrays, w)]

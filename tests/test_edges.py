@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastloss as fl
 from floats import DTYPES, ulps
-from reference import DEFAULTS, INSTANCES, exact, limit, predictions, targets
+from reference import DEFAULTS, INSTANCES, LOWEST, exact, is_binary, is_probability, label, limit, predictions, targets
 
 all_losses = pytest.mark.parametrize("loss", INSTANCES, ids=repr)
 each_loss = pytest.mark.parametrize("loss", DEFAULTS, ids=repr)
@@ -19,20 +19,16 @@ def by_sample(loss, y, z, **kwargs):
     return [float(a[0]) for a in loss.loss_gradient_hessian([y], np.array([z]), reduction="none", **kwargs)]
 
 
-def is_probability(loss):
-    return loss.domain == (0.0, 1.0)
-
-
 @pytest.mark.parametrize("size", [1000.0, 1e30, 1e300, 5e-324, 1e-310, 1e-45, 1e-40, 0.0])
 @both_dtypes
 @all_losses
 def test_huge_and_tiny_predictions(loss, dtype, size):
-    if size > float(np.finfo(dtype).max) or (is_probability(loss) and not 0 < dtype(size) < 1):
+    if size > float(np.finfo(dtype).max) or not loss.domain[0] < dtype(size) < loss.domain[1]:
         pytest.skip("not a number of this dtype inside the domain")
     for z in (dtype(size), -dtype(size)):
-        if is_probability(loss) and not z > 0:
+        if not z > loss.domain[0]:
             continue
-        for y in (0.0, 1.0):
+        for y in (label(loss, 0.0), label(loss, 1.0)):
             got = loss.loss_gradient_hessian([y], np.array([z]), reduction="none")
             for number, (value, scale) in zip(got, exact(loss, y, z, dtype), strict=True):
                 assert ulps(number[0], value, dtype, scale) <= limit(loss), f"y={y} z={z}: {number[0]}, not {value}"
@@ -47,6 +43,50 @@ LIMITS = {
     (fl.Huber(0.5), 0, inf): (inf, 0.5, 0), (fl.Huber(0.5), 0, -inf): (inf, -0.5, 0),
     (fl.Huber(1e-30), 0, inf): (inf, 1e-30, 0),
     (fl.Quantile(0.25), 0, inf): (inf, 0.75, 0), (fl.Quantile(0.25), 0, -inf): (inf, -0.25, 0),
+    (fl.Expectile(0.25), 0, inf): (inf, inf, 1.5), (fl.Expectile(0.25), 0, -inf): (inf, -inf, 0.5),
+    (fl.Expectile(0.25), inf, 0): (inf, -inf, 0.5),
+    (fl.SmoothL1(0.5), 0, inf): (inf, 1, 0), (fl.SmoothL1(0.5), 0, -inf): (inf, -1, 0),
+    (fl.SmoothL1(0.5), -inf, 0): (inf, 1, 0), (fl.SmoothL1(0.0), 0, -inf): (inf, -1, 0),
+    (fl.SmoothL1(1e-30), 0, 1e30): (1e30, 1, 0),
+    (fl.PseudoHuber(2.0), 0, inf): (inf, 2, 0), (fl.PseudoHuber(2.0), 0, -inf): (inf, -2, 0),
+    (fl.PseudoHuber(2.0), inf, 0): (inf, -2, 0),
+    (fl.LogCosh(), 0, inf): (inf, 1, 0), (fl.LogCosh(), 0, -inf): (inf, -1, 0), (fl.LogCosh(), -inf, 0): (inf, 1, 0),
+    (fl.Fair(2.0), 0, inf): (inf, 2, 0), (fl.Fair(2.0), 0, -inf): (inf, -2, 0), (fl.Fair(2.0), -inf, 0): (inf, 2, 0),
+    (fl.EpsilonInsensitive(), 0, inf): (inf, 1, 0), (fl.EpsilonInsensitive(), 0, -inf): (inf, -1, 0),
+    (fl.EpsilonInsensitive(0.0), inf, 0): (inf, -1, 0),
+    (fl.SquaredEpsilonInsensitive(), 0, inf): (inf, inf, 2), (fl.SquaredEpsilonInsensitive(), 0, -inf): (inf, -inf, 2),
+    (fl.SquaredEpsilonInsensitive(0.0), inf, 0): (inf, -inf, 2),
+    (fl.SquaredLogError(), 0, inf): (inf, 0, 0), (fl.SquaredLogError(), 3, -1.0): (inf, -inf, inf),
+    (fl.SquaredLogError(), 0, np.nextafter(np.float32(-1), np.float32(-2))): (nan, nan, nan),
+    (fl.AbsolutePercentageError(), 2, inf): (inf, 0.5, 0), (fl.AbsolutePercentageError(), -4, -inf): (inf, -0.25, 0),
+    (fl.AbsolutePercentageError(0.5), 0, inf): (inf, 2, 0), (fl.AbsolutePercentageError(0.5), 0, -3): (6, -2, 0),
+    **{(fl.Robust(alpha, 0.5), y, z): limits for alpha, limits in {
+        2.0: (inf, inf, 4), 3.0: (inf, inf, inf), 1.5: (inf, inf, 0), 1.0: (inf, 2, 0), 0.5: (inf, 0, 0),
+        0.0: (inf, 0, 0), -2.0: (2, 0, 0), -10.0: (1.2, 0, 0), -inf: (1, 0, 0)}.items() for y, z in ((0, inf),)},
+    (fl.Robust(1.0), 0, -inf): (inf, -1, 0), (fl.Robust(1.5), inf, 0): (inf, -inf, 0),
+    (fl.Robust(2.0), 0, -inf): (inf, -inf, 1), (fl.Robust(-2.0), -inf, 0): (2, 0, 0),
+    (fl.Robust(-inf), 0, -inf): (1, 0, 0), (fl.Robust(0.0), 0, -inf): (inf, 0, 0),
+    (fl.Tukey(3.0), 0, inf): (1.5, 0, 0), (fl.Tukey(3.0), 0, -inf): (1.5, 0, 0), (fl.Tukey(3.0), inf, 0): (1.5, 0, 0),
+    **{(cls(full=full), 2, z): limits for cls, both in {
+        fl.Poisson: {inf: (inf, inf, inf), -inf: (inf, -2, 0)},
+        fl.Gamma: {inf: (inf, 1, 0), -inf: (inf, -inf, inf)},
+    }.items() for z, limits in both.items() for full in (False, True)},
+    (fl.Poisson(), 0, inf): (inf, inf, inf), (fl.Poisson(), 0, -inf): (0, 0, 0),
+    (fl.Poisson(full=True), 0, -inf): (0, 0, 0), (fl.Poisson(full=True), 0, 0.0): (1, 1, 1),
+    **{(fl.Tweedie(power, full=full), 2, inf): (inf, inf, inf) for power in (-1.0, 0.0, 1.5) for full in (False, True)},
+    **{(fl.Tweedie(power, full=full), 2, -inf): (inf, -inf, inf) for power in (1.5, 3.0) for full in (False, True)},
+    (fl.Tweedie(3.0), 2, inf): (0, 0, 0), (fl.Tweedie(3.0, full=True), 2, inf): (0.25, 0, 0),
+    (fl.Tweedie(-1.0), 2, -inf): (0, 0, 0), (fl.Tweedie(-1.0, full=True), 2, -inf): (8 / 6, 0, 0),
+    (fl.Tweedie(0.0), 2, -inf): (0, 0, 0), (fl.Tweedie(0.0, full=True), 2, -inf): (2, 0, 0),
+    (fl.Tweedie(0.0), -2, inf): (inf, inf, inf), (fl.Tweedie(), 0, -inf): (0, 0, 0),
+    (fl.Tweedie(full=True), 0, -inf): (0, 0, 0), (fl.Tweedie(full=True), 0, 0.0): (2, 1, 0.5),
+    (fl.Tweedie(-1.0, "identity"), 2, inf): (inf, inf, inf), (fl.Tweedie(0.0, "identity"), 2, -inf): (inf, -inf, 1),
+    (fl.Tweedie(0.0, "identity"), 2, inf): (inf, inf, 1), (fl.Tweedie(1.0, "identity"), 2, inf): (inf, 1, 0),
+    (fl.Tweedie(1.5, "identity"), 2, inf): (inf, 0, 0), (fl.Tweedie(2.0, "identity"), 2, inf): (inf, 0, 0),
+    (fl.Tweedie(3.0, "identity"), 2, inf): (0.25, 0, 0), (fl.Tweedie(1.0, "identity"), 0, 3.0): (3, 1, 0),
+    (fl.Tweedie(1.5, "identity"), 0, 4.0): (4, 0.5, -0.0625),
+    (fl.NegativeBinomial(0.5), 3, inf): (inf, 2, 0), (fl.NegativeBinomial(0.5), 3, -inf): (inf, -3, 0),
+    (fl.NegativeBinomial(0.5), 0, inf): (inf, 2, 0), (fl.NegativeBinomial(0.5), 0, -inf): (0, 0, 0),
     (fl.BinaryCrossEntropy(), 1, inf): (0, 0, 0), (fl.BinaryCrossEntropy(), 1, -inf): (inf, -1, 0),
     (fl.BinaryCrossEntropy(), 0, inf): (inf, 1, 0), (fl.BinaryCrossEntropy(), 0, -inf): (0, 0, 0),
     (fl.BinaryCrossEntropy(), 0.25, inf): (inf, 0.75, 0), (fl.BinaryCrossEntropy(), 0.25, -inf): (inf, -0.25, 0),
@@ -57,8 +97,22 @@ LIMITS = {
     **{(fl.BinaryFocal(gamma), 1, -inf): (inf, -1, 0) for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 8.0)},
     **{(fl.BinaryFocal(gamma), 0, inf): (inf, 1, 0) for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 8.0)},
     (fl.BinaryFocal(alpha=0.0), 1, -inf): (0, 0, 0),
+    **{(fl.AsymmetricFocal(gamma, 4.0), y, z): limits for gamma in (0.0, 2.0, 2.5) for y, z, limits in (
+        (1, inf, (0, 0, 0)), (1, -inf, (inf, -1, 0)), (0, -inf, (0, 0, 0)), (0, inf, (-0.95**4 * np.log(0.05), 0, 0)))},
+    **{(fl.AsymmetricFocal(0.0, gamma, 0.0), y, z): limits for gamma in (0.0, 2.0, 2.5) for y, z, limits in (
+        (1, inf, (0, 0, 0)), (1, -inf, (inf, -1, 0)), (0, -inf, (0, 0, 0)), (0, inf, (inf, 1, 0)))},
+    # below the clip negatives do not count
+    (fl.AsymmetricFocal(0.0, 0.0, 0.25), 0, -2.0): (0, 0, 0), (fl.AsymmetricFocal(0.0, 0.5, 0.25), 0, -1.2): (0, 0, 0),
     (fl.Hinge(), 1, inf): (0, 0, 0), (fl.Hinge(), 1, -inf): (inf, -1, 0), (fl.Hinge(), 0, inf): (inf, 1, 0),
     (fl.Hinge(), 0, -inf): (0, 0, 0),
+    (fl.SquaredHinge(), 1, inf): (0, 0, 0), (fl.SquaredHinge(), 1, -inf): (inf, -inf, 2),
+    (fl.SquaredHinge(), 0, inf): (inf, inf, 2), (fl.SquaredHinge(), 0, -inf): (0, 0, 0),
+    (fl.Perceptron(), 1, inf): (0, 0, 0), (fl.Perceptron(), 1, -inf): (inf, -1, 0),
+    (fl.Perceptron(), 0, inf): (inf, 1, 0), (fl.Perceptron(), 0, -inf): (0, 0, 0),
+    (fl.ModifiedHuber(), 1, inf): (0, 0, 0), (fl.ModifiedHuber(), 1, -inf): (inf, -4, 0),
+    (fl.ModifiedHuber(), 0, inf): (inf, 4, 0), (fl.ModifiedHuber(), 0, -inf): (0, 0, 0),
+    (fl.Exponential(), 1, inf): (0, 0, 0), (fl.Exponential(), 1, -inf): (inf, -inf, inf),
+    (fl.Exponential(), 0, inf): (inf, inf, inf), (fl.Exponential(), 0, -inf): (0, 0, 0),
     **{(fl.Sharp(phi), 1, inf): (0, 0, 0) for phi in ("algebraic", "arctan")},
     **{(fl.Sharp(phi), 1, -inf): (2, 0, 0) for phi in ("algebraic", "arctan")},
     **{(fl.Sharp(phi), 0, inf): (2, 0, 0) for phi in ("algebraic", "arctan")},
@@ -109,7 +163,7 @@ def test_nan_is_never_hidden(loss, dtype):
                     assert_array_equal(np.isnan(value), expected if np.ndim(value) else True)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in INSTANCES if loss.target == "real"], ids=repr)
+@pytest.mark.parametrize("loss", [loss for loss in INSTANCES if not is_binary(loss)], ids=repr)
 def test_nan_in_a_regression_target_is_never_hidden(loss):  # a label that is NaN is an error: test_contract.py
     y, z = targets(loss, 100), predictions(loss, 100)
     y[[17, 42]] = nan
@@ -121,8 +175,8 @@ def test_nan_in_a_regression_target_is_never_hidden(loss):  # a label that is Na
 def test_nan_keeps_out_of_other_elements_and_every_payload_stays_nan():
     bits = np.random.default_rng(0).integers(1, 2**52, 1000)
     z = (np.uint64(0x7FF0000000000000) | bits.astype(np.uint64)).view(np.float64)
-    for loss in DEFAULTS:
-        for value in loss.loss_gradient_hessian(targets(loss, 1000).round(), np.concatenate([z[:500], -z[500:]]),
+    for loss in INSTANCES:
+        for value in loss.loss_gradient_hessian(targets(loss, 1000), np.concatenate([z[:500], -z[500:]]),
                                                 reduction="none"):
             assert np.isnan(value).all()
 
@@ -159,6 +213,31 @@ def test_a_class_weight_of_0_masks_too():
     value, gradient = loss.loss_gradient([0, 1, 0], [nan, 0.0, inf])
     assert value == pytest.approx(np.log(2))
     assert_array_equal(gradient, [0, -0.5, 0])
+
+
+BOUNDED = [loss for loss in INSTANCES if loss.domain[0] > -inf and not is_probability(loss)]
+
+
+@both_dtypes
+@pytest.mark.parametrize("loss", BOUNDED, ids=repr)
+def test_predictions_outside_their_domain_are_nan(loss, dtype):
+    low = dtype(loss.domain[0])
+    outside = [np.nextafter(low, dtype(-inf)), low - dtype(0.5), low - dtype(1e30), dtype(-inf)]
+    if low == 0:
+        outside += [dtype(0.0), dtype(-0.0)]  # at -1 the squared log error has its limit
+    y = targets(loss, 50)
+    y[:2] = label(loss, 0.0), max(LOWEST[loss.target][0], -0.5) if loss.target != "positive" else 1e-30
+    for bad in outside:
+        for value in loss.loss_gradient_hessian(y, np.full(50, bad), reduction="none"):
+            assert np.isnan(value).all(), bad
+        z = predictions(loss, 50, dtype)
+        z[17] = bad
+        assert np.isnan(loss(y, z))
+        for value in loss.loss_gradient_hessian(y, z, reduction="none"):
+            assert_array_equal(np.isnan(value), np.arange(50) == 17)
+        w = (np.arange(50) != 17).astype(float)
+        kept = w > 0
+        assert loss(y, z, sample_weight=w) == pytest.approx(loss(y[kept], z[kept]), rel=1e-13)
 
 
 @pytest.mark.parametrize("bad", [-1e-300, -0.5, np.nextafter(1, 2), 1.5, inf, -inf])

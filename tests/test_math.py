@@ -17,9 +17,25 @@ from fastloss import kernels
 from floats import DTYPES, neighbours, sample, ulps
 
 SOURCE = Path(kernels.__file__).with_name("math.pxd")
-FUNCTIONS = ("exp", "log1p_unit", "log", "log1p", "atan")
-EXACT = {"exp": mpmath.exp, "log1p_unit": mpmath.log1p, "log": mpmath.log, "log1p": mpmath.log1p, "atan": mpmath.atan}
-NUMPY = {"exp": np.exp, "log1p_unit": np.log1p, "log": np.log, "log1p": np.log1p, "atan": np.arctan}
+FUNCTIONS = ("exp", "expm1", "cosh_minus_1", "log1p_unit", "log", "log1p", "log1p_rest", "atan")
+
+
+def exact_log1p_rest(x):
+    with mpmath.extraprec(2 * abs(int(mpmath.mag(x)))):  # what x - log(1 + x) cancels
+        return x - mpmath.log1p(x)
+
+
+def close_log1p_rest(x):
+    series = x * x * (1 / 2 - x * (1 / 3 - x * (1 / 4 - x * (1 / 5 - x / 6))))
+    return np.where(x < 1e-3, series, x - np.log1p(x))
+
+
+EXACT = {"exp": mpmath.exp, "expm1": mpmath.expm1, "cosh_minus_1": lambda x: 2 * mpmath.sinh(x / 2) ** 2,
+         "log1p_unit": mpmath.log1p, "log": mpmath.log, "log1p": mpmath.log1p, "log1p_rest": exact_log1p_rest,
+         "atan": mpmath.atan}
+# In a wider format, to find the arguments that are worth a look.
+NUMPY = {"exp": np.exp, "expm1": np.expm1, "cosh_minus_1": lambda x: 2 * np.sinh(x / 2) ** 2, "log1p_unit": np.log1p,
+         "log": np.log, "log1p": np.log1p, "log1p_rest": close_log1p_rest, "atan": np.arctan}
 
 
 def headers():
@@ -60,18 +76,20 @@ def arguments(name, dtype, n, seed=0):
     tiny, largest = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
     overflow = float(np.log(np.float64(largest)))
     underflow = float(np.log(np.float64(tiny)) if dtype == np.float32 else -745.2)
-    wide = {"exp": (-largest, largest), "log1p_unit": (0, 1), "log": (0, largest), "log1p": (-1, largest),
-            "atan": (0, largest)}[name]
-    dense = {"exp": (underflow, overflow), "log1p_unit": (0, 1), "log": (0.25, 4), "log1p": (-1, 4),
-             "atan": (0, 8)}[name]
-    close = {"exp": (2.0 ** -30, 1), "log1p_unit": (2.0 ** -30, 1), "log": (0.5, 2), "log1p": (2.0 ** -30, 2),
-             "atan": (2.0 ** -30, 4)}[name]
-    kinks = {"exp": (0, overflow, underflow, np.log(2) / 2), "log1p_unit": (0.5,), "log": (1, 2 ** 0.5, 0.5 ** 0.5),
-             "log1p": (0, 2 ** 0.5 - 1, 0.5 ** 0.5 - 1), "atan": (2 ** 0.5 - 1, 1, 2 ** 0.5 + 1)}[name]
+    wide = {"exp": (-largest, largest), "expm1": (-largest, largest), "cosh_minus_1": (0, 0.75), "log1p_unit": (0, 1),
+            "log": (0, largest), "log1p": (-1, largest), "log1p_rest": (0, largest), "atan": (0, largest)}[name]
+    dense = {"exp": (underflow, overflow), "expm1": (-4, 4), "cosh_minus_1": (0, 0.75), "log1p_unit": (0, 1),
+             "log": (0.25, 4), "log1p": (-1, 4), "log1p_rest": (0, 4), "atan": (0, 8)}[name]
+    close = {"log": (0.5, 2), "log1p": (2.0 ** -30, 2), "log1p_rest": (2.0 ** -30, 2), "atan": (2.0 ** -30, 4)}.get(
+        name, (2.0 ** -30, 1))
+    kinks = {"exp": (0, overflow, underflow, np.log(2) / 2), "expm1": (0, overflow, 40, np.log(2) / 2, -np.log(2) / 2),
+             "cosh_minus_1": (0.75,), "log1p_unit": (0.5,), "log": (1, 2 ** 0.5, 0.5 ** 0.5),
+             "log1p": (0, 2 ** 0.5 - 1, 0.5 ** 0.5 - 1), "log1p_rest": (2 ** 0.5 - 1, 2 ** 1.5 - 1),
+             "atan": (2 ** 0.5 - 1, 1, 2 ** 0.5 + 1)}[name]
     rng = np.random.default_rng(seed)
     x = np.concatenate([sample(*wide, n // 4, dtype, seed), sample(*close, n // 4, dtype, seed + 1),
                         rng.uniform(*dense, n // 2).astype(dtype), neighbours(*kinks, tiny, dtype=dtype)])
-    if name in ("exp", "log1p"):
+    if name in ("exp", "expm1", "log1p"):
         x = np.concatenate([x, -sample(*close, n // 4, dtype, seed + 2)])
     low, high = HEADERS[name, dtype.__name__][0]
     return np.ascontiguousarray(x[(x >= low) & (x <= high) & (np.abs(x) <= largest)])
@@ -133,7 +151,9 @@ def test_documented_error_is_that_of_its_witness(name, dtype):
 def test_edges(name, dtype, isa):
     inf, nan = np.inf, np.nan
     expected = {
-        "exp": {-inf: 0, inf: inf, 0: 1, -1e5: 0, 1e5: inf, nan: nan}, "log1p_unit": {0: 0, nan: nan},
+        "exp": {-inf: 0, inf: inf, 0: 1, -1e5: 0, 1e5: inf, nan: nan},
+        "expm1": {-inf: -1, inf: inf, 0: 0, -1e5: -1, 1e5: inf, nan: nan},
+        "cosh_minus_1": {0: 0, nan: nan}, "log1p_unit": {0: 0, nan: nan}, "log1p_rest": {0: 0, nan: nan},
         "log": {0: -inf, 1: 0, inf: inf, -1: nan, -inf: nan, nan: nan},
         "log1p": {-1: -inf, 0: 0, inf: inf, -2: nan, -inf: nan, nan: nan},
         "atan": {0: 0, nan: nan},

@@ -508,6 +508,7 @@ cdef class Evaluator:
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
         pairs = np.ones(2)
         memset(&job, 0, sizeof(Job))
+        job.kernel = self.kernel
         job.target = self.target
         job.mode = WEIGHT
         job.size = job.inner = layout.inner

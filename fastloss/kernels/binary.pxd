@@ -318,7 +318,7 @@ cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma
     cdef real complement = one - s
     cdef real k, low, f, surprise, power, b, first, second, slope, curve
     cdef real positive_loss, positive_gradient, positive_hessian
-    f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, &k)
+    f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, &k, &low)
     surprise = -log_reduced(k, f)
     power = log_high(s, &low)
     power = power_of(gamma_negative, power, low)
@@ -355,14 +355,14 @@ cdef inline void hinge(real m, bint positive, real margin, real* loss, real* gra
 
 cdef inline void sharp_algebraic(real m, bint positive, real epsilon,
                                  real* loss, real* gradient, real* hessian) noexcept nogil:
-    # phi(m) = m/h, h² = m² + epsilon; 1 - phi = epsilon/(h(h + m)) for m > 0, where it would cancel.
+    # phi(m) = m/h, h² = m² + epsilon; 1 - phi = epsilon/(h² + h·m) for m > 0, where it would cancel.
     # Very large margins are scaled by c, so that m² does not overflow; the Hessian rounds once below the normal range.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real limit, small, up, down, c, t, square, h, ratio, slope, factor, part, rest
     if real is double:
         limit = <double>1e150
-        small = <double>2.8446921640200254e-160  # 2^-530
+        small = <double>2.8451311993408992e-160  # 2^-530
         up = <double>1152921504606846976.0  # 2^60
         down = <double>8.673617379884035e-19
     else:
@@ -374,7 +374,7 @@ cdef inline void sharp_algebraic(real m, bint positive, real epsilon,
     t = m * c
     square = mad(t, t, epsilon * c * c)
     h = sqrt(square)
-    ratio = epsilon * c / (h * (h + absolute(t))) * c
+    ratio = epsilon * c / mad(h, absolute(t), square) * c
     loss[0] = ratio if m > zero else <real>2 - ratio
     slope = epsilon * c / square / h * c * c
     gradient[0] = -slope if positive else slope

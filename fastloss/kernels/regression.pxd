@@ -156,11 +156,11 @@ cdef inline void regression(const RegressionLoss* p, real y, real z, real v,
     if RegressionLoss in LightLoss:
         light(p, y, z, v, loss, gradient, hessian)
     elif RegressionLoss is PseudoHuber:
-        pseudo_huber(z - y, <real>p.delta, loss, gradient, hessian)
+        pseudo_huber(y, z, <real>p.delta, loss, gradient, hessian)
     elif RegressionLoss is LogCosh:
         log_cosh(y, z, loss, gradient, hessian)
     elif RegressionLoss is Fair:
-        fair(z - y, <real>p.c, loss, gradient, hessian)
+        fair(y, z, <real>p.c, loss, gradient, hessian)
     elif RegressionLoss is Tukey:
         tukey(y, z, <real>p.c, loss, gradient, hessian)
     elif RegressionLoss in RobustLoss:
@@ -226,7 +226,7 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
 
     elif LightLoss is EpsilonInsensitive or LightLoss is SquaredEpsilonInsensitive:
         # what rounding took from r counts near the edge of the tube
-        short = (a - v) + with_sign_times(difference_rest(z, y, r), r)
+        short = (a - v) + residual_rest(y, z, r)
         if LightLoss is EpsilonInsensitive:
             loss[0] = short if short > <real>0 else zero
             gradient[0] = sign if short > <real>0 else zero
@@ -250,20 +250,41 @@ cdef inline real with_sign_times(real x, real sign) noexcept nogil:
     return -x if sign < <real>0 else x
 
 
-cdef inline void pseudo_huber(real r, real delta, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline real residual_rest(real y, real z, real r) noexcept nogil:
+    """What rounding took from |r|."""
+    return with_sign_times(difference_rest(z, y, r), r)
+
+
+cdef inline real smaller_ratio(real y, real z, real r, real c, real* low) noexcept nogil:
+    """|r|/c or c/|r|, whichever is at most 1, and what rounding took from it."""
+    cdef real a = absolute(r)
+    cdef bint inner = a <= c
+    cdef real smaller = a if inner else c
+    cdef real larger = c if inner else a
+    cdef real ratio = smaller / larger
+    cdef real rest = residual_rest(y, z, r)
+    low[0] = quotient_rest(smaller, larger, ratio) + (rest if inner else -ratio * rest) / larger
+    return ratio
+
+
+cdef inline void pseudo_huber(real y, real z, real delta, real* loss, real* gradient, real* hessian) noexcept nogil:
     # With t the smaller of |r| and delta over the larger, and s = sqrt(1 + t²), sqrt(delta² + r²) is larger·s: no square
     # overflows.
     cdef real one = <real>1
+    cdef real r = z - y
     cdef real a = absolute(r)
     cdef bint inner = a <= delta
-    cdef real smaller = a if inner else delta
-    cdef real t = smaller / (delta if inner else a)
+    cdef real t_low
+    cdef real t = smaller_ratio(y, z, r, delta, &t_low)
     cdef real square = mad(t, t, one)
     cdef real s = sqrt(square)
     cdef real part = one if inner else t
-    loss[0] = smaller / (s + part) * a
-    gradient[0] = with_sign_of(smaller / s, r)
-    hessian[0] = part * part * part / (square * s)
+    cdef real curve = part * part * part / (square * s)
+    loss[0] = (a if inner else delta) / (s + part) * a
+    gradient[0] = with_sign_of((a if inner else delta) / s, r)
+    # three powers of t or s take three times its rounding
+    t_low = <real>3 * t_low * (-t if inner else one / t) / square
+    hessian[0] = mad(curve, t_low, curve) if t > <real>0 else curve
 
 
 cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
@@ -271,7 +292,7 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
     cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
-    cdef real low = with_sign_times(difference_rest(z, y, r), r)
+    cdef real low = residual_rest(y, z, r) if a < <real>1000 else <real>0
     cdef bint near = a < <real>0.75
     cdef real e = exp_sum(<real>-2 * a, <real>-2 * low)
     cdef real t = expm1_sum(<real>-2 * a, <real>-2 * low)
@@ -288,15 +309,17 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
     hessian[0] = <real>4 * (e / d / d)
 
 
-cdef inline void fair(real r, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
     # t = |r|/c; t - log1p(t) is t²/2 - t³/3 near 0, and all t far out.
     cdef real one = <real>1
+    cdef real r = z - y
     cdef real a = absolute(r)
     cdef real t = a / c
     cdef real near = <real>0.5 * a * mad(t, <real>-2 / <real>3 * a, a)
     cdef real value = c * (c * log1p_rest(t))
     cdef bint inner = a <= c
-    cdef real ratio = (a if inner else c) / (c if inner else a)
+    cdef real low
+    cdef real ratio = smaller_ratio(y, z, r, c, &low)
     cdef real d = one + ratio
     cdef real part = (one if inner else ratio) / d
     cdef real tiny, huge
@@ -309,17 +332,26 @@ cdef inline void fair(real r, real c, real* loss, real* gradient, real* hessian)
     value = near if t < tiny else value
     loss[0] = c * a if t > huge else value
     gradient[0] = with_sign_of((a if inner else c) / d, r)
+    part = part + low * (-part if inner else one / d) / d
     hessian[0] = part * part
 
 
 cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # w = 1 - u = (c - |r|)(c + |r|)/c², where 1 - u would cancel; u(3 - 3u + u²) = u(1 + w + w²).
+    # w = 1 - u = (1 - x)(1 + x), x = |r|/c, where 1 - u would cancel; u(3 - 3u + u²) = u(1 + w + w²).
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
+    cdef real rest = residual_rest(y, z, r)
+    cdef real below = c - a
+    cdef real below_low = difference_rest(c, a, below) - rest
+    cdef real first = below / c
+    cdef real first_low = quotient_rest(below, c, first) + below_low / c
     cdef real x = a / c
-    cdef real w = ((c - a) - with_sign_times(difference_rest(z, y, r), r)) / c * (one + x)
+    cdef real second = one + x
+    cdef real second_low = (x - (second - one)) + (quotient_rest(a, c, x) + rest / c)
+    cdef real w = first * second
+    w = w + (product_rest(first, second, w) + mad(first, second_low, first_low * second))
     cdef bint inside = w > zero
     cdef real value = r / <real>6 * r * mad(w, w, one + w)
     cdef real slope = r * w * w
@@ -340,8 +372,8 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
     cdef real r = z - y
     cdef real a = absolute(r)
     cdef real x = a / c
-    cdef real x_low = quotient_rest(a, c, x) + with_sign_times(difference_rest(z, y, r), r) / c
-    cdef real alpha, b, b_low, square, square_low, u, u_low, sum_, k, f, high, low, root, inverse, part
+    cdef real x_low = quotient_rest(a, c, x) + residual_rest(y, z, r) / c
+    cdef real alpha, b, b_low, square, square_low, u, u_low, sum_, k, f, f_low, high, low, root, inverse, part
     cdef real slope, curve, value, exponent, rest, limit, down, offset, tiny, infinite_log
     cdef bint far
 
@@ -359,13 +391,13 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         loss[0] = -expm1_sum(<real>-0.5 * square, <real>-0.5 * square_low)
         slope = times_exp(x / c, <real>-0.5 * square, <real>-0.5 * square_low)
         gradient[0] = with_sign_of(zero if far else slope, r)
-        curve = times_exp((one - x) * (one + x) / c / c, <real>-0.5 * square, <real>-0.5 * square_low)
+        curve = times_exp(((one - square) - square_low) / c / c, <real>-0.5 * square, <real>-0.5 * square_low)
         hessian[0] = zero if far else curve
 
     else:
         if real is double:
             limit = <double>1e150
-            down = <double>2.8446921640200254e-160  # 2^-530
+            down = <double>2.8451311993408992e-160  # 2^-530
             offset = <double>1060
             infinite_log = <double>1e30
             tiny = <double>1e-18
@@ -382,7 +414,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         b_low = with_sign_times(difference_rest(two, alpha, two - alpha), two - alpha)
         # Very large x are scaled, so that x² does not overflow: u = u'·2^offset, far beyond 1.
         far = x > limit
-        value = x * down if far else x
+        value = a * down / c if far else x
         x_low = zero if far else x_low
         square = value * value
         square_low = mad(two * value, x_low, product_rest(value, value, square))
@@ -390,12 +422,13 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         u_low = quotient_rest(square, b, u) + (square_low - u * b_low) / b
         sum_ = u if far else one + u
         u_low = zero if far else (u - (sum_ - one)) + u_low
-        f = mantissa_sum(sum_, u_low, &k)
+        f = mantissa_sum(sum_, u_low, &k, &f_low)
         k = k + offset if far else k
         high = log_parts(k, f, &low)
-        # infinite x: beyond what any power needs, but no 0·inf with a power of 0
-        high = infinite_log if x == one / zero else high
-        low = zero if x == one / zero else low
+        low = low + f_low
+        # infinite residuals: beyond what any power needs, but no 0·inf with a power of 0
+        high = infinite_log if a == one / zero else high
+        low = zero if a == one / zero else low
         # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
         root = sqrt(b) if far else x / sqrt(sum_)
         inverse = zero if far else one / sum_
@@ -403,8 +436,8 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
 
         if RobustLoss is RobustLog:
             loss[0] = <real>0.5 * x * x if u < tiny else high + low
-            slope = two / x if far else x / sum_
-            curve = two / x / x if far else inverse
+            slope = two * down / value if far else x / sum_
+            curve = two * down / value / value * down if far else inverse
             gradient[0] = with_sign_of(slope / c, r)
             hessian[0] = curve * (inverse - part) / c / c
         else:
@@ -432,7 +465,7 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     cdef real least = z if z < y else y
     cdef real below = one + least
     cdef real below_low = least - (below - one)
-    cdef real ratio, rest, limit, down, shift, k, f, d, d_low, sum_, above, slope, curve
+    cdef real ratio, rest, limit, down, shift, k, f, f_low, d, d_low, sum_, above, slope, curve
     cdef bint far, at_infinity
     if real is double:
         limit = <double>9.745314011399999e+288  # 2^960
@@ -445,15 +478,15 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     far = (a > limit) & (below < one)  # the ratio may overflow
     a = a * down if far else a
     ratio = a / below
-    rest = quotient_rest(a, below, ratio) + (with_sign_times(difference_rest(z, y, r), r) - ratio * below_low) / below
+    rest = quotient_rest(a, below, ratio) + (residual_rest(y, z, r) - ratio * below_low) / below
     rest = rest if rest - rest == zero else zero
     sum_ = ratio if far else one + ratio
     rest = zero if far else (ratio - (sum_ - one)) + rest
     rest = rest if rest == rest else zero
-    f = mantissa_sum(sum_, rest, &k)
+    f = mantissa_sum(sum_, rest, &k, &f_low)
     k = k + shift if far else k
     d = log_parts(k, f, &d_low)
-    d = d + d_low
+    d = d + (d_low + f_low)
     at_infinity = z == infinity
     d = infinity if (ratio == infinity) | at_infinity else d
     d = with_sign_of(d, r)
@@ -472,7 +505,7 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real*
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
-    cdef real mean, linear, d, low, near, value, both, last
+    cdef real mean, half, linear, d, low, near, value, value_of_slope, both, last
     cdef bint none = y == zero
 
     if PoissonLoss is PoissonIdentity:
@@ -484,14 +517,16 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real*
         gradient[0] = (z - y) / z if z > zero else zero / zero
         hessian[0] = y / z / z if z > zero else zero / zero
     else:
-        mean = exp(z)
+        half = times_exp(<real>0.5, z, zero)  # of the mean, which may overflow where a difference does not
+        mean = half + half
         if real is double:
             last = <double>717
         else:
             last = <float>93
         if PoissonLoss is Poisson:
-            linear = zero if none else y * z
-            value = mean - linear
+            linear = zero if none else <real>0.5 * y * z
+            value = half - linear
+            value = value + value
             # where both overflow, the larger: e^z, but for the first few z
             both = infinity if z > last else -infinity
             value = value if value == value else both
@@ -499,12 +534,14 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real*
             d = log_high(y, &low)
             d = (z - d) - low
             near = d * d * exp_tail(d)
-            value = mean - y * (d + one)
+            value = half - <real>0.5 * y * (d + one)
+            value = value + value
             value = y * near if absolute(d) < <real>0.34 else value
             value = mean if none else value
-            value = mean if mean == infinity else value
+            value = infinity if half == infinity else value
+        value_of_slope = half - <real>0.5 * y
         loss[0] = value
-        gradient[0] = mean - y
+        gradient[0] = value_of_slope + value_of_slope
         hessian[0] = mean
 
 
@@ -556,8 +593,8 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
     cdef real b = <real>2 - power
     cdef real a_low = difference_rest(one, power, a)
     cdef real b_low = difference_rest(<real>2, power, b)
-    cdef real high, low, exponent, rest, target_part, mean_part, value, constant, slope, curve
-    cdef bint both, inside
+    cdef real high, low, exponent, rest, target_part, mean_part, value, constant, slope, curve, mean, unit
+    cdef bint both, inside, large
 
     low = zero
     high = z
@@ -565,32 +602,45 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
         high = log_high(z, &low)
     exponent = exponent_of(a, a_low, high, low, &rest)
     target_part = times_exp(y, exponent, rest)
-    if TweedieLoss is TweedieIdentity:
-        slope = times_exp((z - y) / z, exponent, rest)
-        curve = times_exp(mad(power, y / z, a) / z, exponent, rest)
+    value = zero
+    both = False
+    if not TweedieLoss is TweedieIdentity:
+        # b·mean^b - a·y·mean^a, a multiplied in where it neither overflows nor loses digits
+        large = absolute(y) > one
+        curve = times_exp(a * y if large else y, exponent, rest) * (one if large else a)
+        # where both parts of a difference overflow: mean^a times what remains
+        mean = exp(z)
+        both = absolute(target_part) == infinity
+        value = times_exp(mean / b - y / a, exponent, rest)
+        slope = times_exp(mean - y, exponent, rest)
+        unit = times_exp(mad(b, mean, -a * y), exponent, rest)
     exponent = exponent_of(b, b_low, high, low, &rest)
     mean_part = times_exp(one, exponent, rest)
-    value = mean_part / b - target_part / a
+    if not TweedieLoss is TweedieIdentity:
+        both = both & (mean_part == infinity)
+        curve = unit if both else times_exp(b, exponent, rest) - curve
+        slope = slope if both else mean_part - target_part
+    value = value if both else mean_part / b - target_part / a
     if not TweedieLoss is Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
         constant = times_exp(one, exponent, rest) / a / b
         constant = constant if absolute(y) > zero else zero
         value = value + constant
-        value = value if value > zero else zero
+        value = zero if value < zero else value
+        value = value if value == value else infinity
     if TweedieLoss is TweedieIdentity:
+        exponent = exponent_of(-power, zero, log_high(z, &low), low, &rest)
+        slope = times_exp(z - y, exponent, rest)
+        # mean^(-1-power)·(a·mean + power·y), by quarters where that might overflow
+        unit = <real>0.25 if z + y > one else one
+        exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), log_high(z, &low), low, &rest)
+        curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
         inside = z > zero
         loss[0] = value if inside else zero / zero
         gradient[0] = slope if inside else zero / zero
         hessian[0] = curve if inside else zero / zero
     else:
-        slope = mean_part - target_part
-        curve = b * mean_part - a * target_part
-        # where both parts overflow, the one that grows faster
-        both = (absolute(mean_part) == infinity) & (absolute(target_part) == infinity)
-        value = (mean_part / b if z > zero else -target_part / a) if both else value
-        slope = (mean_part if z > zero else -target_part) if both else slope
-        curve = (b * mean_part if z > zero else -a * target_part) if both else curve
         loss[0] = value
         gradient[0] = slope
         hessian[0] = curve
@@ -598,8 +648,8 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
 
 cdef inline void negative_binomial(real y, real z, real dispersion,
                                    real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With u = z + log(dispersion) and t = exp(-|u|): softplus(u) = log1p(t) + max(u, 0); what y multiplies is
-    # softplus(u) - z, which does not cancel.
+    # With a the dispersion, u = z + log(a) and t = exp(-|u|): softplus(u) = log1p(t) + max(u, 0); what y multiplies is
+    # softplus(u) - z, which does not cancel. Where t is subnormal, 1/a·t would be coarse.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real inverse = one / dispersion
@@ -613,9 +663,24 @@ cdef inline void negative_binomial(real y, real z, real dispersion,
     cdef real softplus = logarithm + (u if right_side else zero)
     cdef real rest = logarithm + ((high + low) if right_side else -z)
     cdef real linear = zero if y == zero else y * rest
-    loss[0] = mad(inverse, softplus, linear)
-    gradient[0] = (inverse * (one if right_side else t) - y * (t if right_side else one)) / d
-    hessian[0] = (y + inverse) * t / d / d
+    cdef real mean = exp(z)
+    cdef real scale = inverse if right_side else dispersion
+    cdef real both = y + inverse
+    cdef real large, tiny
+    cdef bint late
+    if real is double:
+        tiny = <double>1e-17
+        large = <double>1e150
+    else:
+        tiny = <float>1e-9
+        large = <float>1e18
+    softplus = inverse * softplus
+    softplus = softplus if right_side | (t > tiny) else mean
+    loss[0] = softplus + linear
+    gradient[0] = ((inverse - inverse * times_exp(y, -z, zero)) if right_side else (mean - y)) / d
+    late = both > large
+    both = times_exp(both if late else both * scale, -z if right_side else z, zero) * (scale if late else one)
+    hessian[0] = both / d / d
 
 
 cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, real* loss, real* gradient,
@@ -626,10 +691,10 @@ cdef inline void regression_pair(const PairLoss* p, real y, real z, real second,
     cdef real infinity = <real>1 / zero
     cdef real r = z - y
     cdef real error = times_exp(r, -half * second, zero)
-    cdef real square = error * error
-    cdef real value = half * (second + square) + <real>p.constant
+    cdef real square = half * error * error
+    cdef real value = mad(half, second, square) + <real>p.constant
     loss[0] = infinity if square == infinity else value  # not inf - inf
     gradient[0] = times_exp(r, -second, zero)
     hessian[0] = exp(-second)
-    second_gradient[0] = half * (<real>1 - square)
-    second_hessian[0] = half * square
+    second_gradient[0] = half - square
+    second_hessian[0] = square
