@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import as_array, shape
+from ._checks import _raise_at, as_array, shape
 from ._typing import Array
 from .class_weight import DynamicClassWeight, binary_class_weight
 
@@ -40,7 +40,9 @@ def best_constant(loss: Loss, y_true: ArrayLike, sample_weight: ArrayLike | None
     y = y.astype(np.float64)
     w: Array = np.ones(y.shape)
     if sample_weight is not None:
-        w = _near_one(as_array(sample_weight, "sample_weight").astype(np.float64))[0]
+        w = as_array(sample_weight, "sample_weight").astype(np.float64)
+        _raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
+        w = _near_one(w)[0]
         w = np.broadcast_to(w if w.ndim == y.ndim else w[:, None], y.shape)
     if "binary" in loss.target:
         y = np.where(y == -1, 0, y)
@@ -78,11 +80,9 @@ def _best_of_column(loss: Loss, y: Array, w: Array, which: str = "") -> float | 
         raise ValueError(f"the weights{which} sum to {w.sum()}: the sum must be positive")
     w = _near_one(w)[0]
     y, w = y[w != 0], w[w != 0]
-    if not np.isfinite(y).all():
-        nothing = np.full(loss._outputs, np.nan)
-        return nothing if loss._outputs else math.nan
-    # With negative weights no closed form but that of pairs holds.
-    return loss._best_constant(y, w) if loss._outputs or (w > 0).all() else search(loss, y, w)
+    if np.isfinite(y).all():
+        return loss._best_constant(y, w)
+    return np.full(loss._outputs, np.nan) if loss._outputs else math.nan
 
 
 def _near_one(x: Array) -> tuple[Array, int]:

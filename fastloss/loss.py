@@ -218,7 +218,7 @@ class Loss:
         Raises
         ------
         ValueError
-            As by `loss`; and when the weights of a column do not sum to more than 0.
+            As by `loss`; and for negative weights, and a column of zero weights.
 
         Examples
         --------

@@ -37,10 +37,15 @@ def ulp(x, dtype):
 
 
 def ulps(got, exact, dtype, scale=None):
-    """The error of `got` in ulp of the mpf `exact`, or of `scale`; inf stands for the first power of 2 too large."""
+    """The error of `got` in ulp of the mpf `exact`, or of `scale`; inf stands for the first power of 2 too large.
+
+    A sum of terms (then `scale`, the sum of their absolute values, is not that of `exact`) that leave the range of the
+    dtype can be anything but NaN."""
     if np.isnan(got):
         return 0.0 if mpmath.isnan(exact) else np.inf
     too_large = mpmath.ldexp(1, _HIGHEST_EXPONENT[dtype])
+    if scale is not None and scale > too_large and scale != abs(exact):
+        return 0.0
     exact = min(max(exact, -too_large), too_large)
     got = mpmath.sign(float(got)) * too_large if np.isinf(got) else mpmath.mpf(float(got))
     # the last binade before inf has no larger spacing

@@ -26,9 +26,9 @@ class Scaled(NamedTuple):
     scale: mpf
 
 
-def residual(y, z):
-    """z - y without rounding, for formulas that subtract from it again."""
-    return mpmath.fsub(z, y, exact=True)
+def shortfall(limit, y, z):
+    """limit - |z - y| without rounding."""
+    return mpmath.fsub(limit, mpmath.fsub(max(y, z), min(y, z), exact=True), exact=True)
 
 
 # ---- one reference a class: regression -------------------------------------------------------------------------------
@@ -90,14 +90,13 @@ def fair(p, y, z):
 
 
 def epsilon_insensitive(p, y, z):
-    r = residual(y, z)
-    short = mpmath.fsub(abs(r), p.epsilon, exact=True)
-    return max(short, mpf(0)), mpmath.sign(r) if short > 0 else mpf(0), mpf(0)
+    beyond = max(mpf(0), -shortfall(p.epsilon, y, z))
+    return beyond, mpmath.sign(z - y) if beyond else mpf(0), mpf(0)
 
 
 def squared_epsilon_insensitive(p, y, z):
-    short, sign, _ = epsilon_insensitive(p, y, z)
-    return short**2, 2 * sign * short, 2 * abs(sign)
+    beyond, sign, _ = epsilon_insensitive(p, y, z)
+    return beyond**2, 2 * sign * beyond, 2 * abs(sign)
 
 
 def squared_log_error(p, y, z):
@@ -127,8 +126,7 @@ def robust(p, y, z):
 
 
 def tukey(p, y, z):
-    r = residual(y, z)
-    inside = mpmath.fsub(p.c, abs(r), exact=True)
+    r, inside = z - y, shortfall(p.c, y, z)
     if inside <= 0:
         return p.c**2 / 6, mpf(0), mpf(0)
     u, rest = (r / p.c)**2, inside * (p.c + abs(r)) / p.c**2  # which is 1 - u
@@ -312,7 +310,7 @@ INSTANCES = [
     *(cls(epsilon) for cls in (fl.EpsilonInsensitive, fl.SquaredEpsilonInsensitive) for epsilon in (0.1, 0.0, 1.0)),
     fl.SquaredLogError(),
     fl.AbsolutePercentageError(), fl.AbsolutePercentageError(eps=1e-3),
-    *(fl.Robust(alpha) for alpha in (1.0, 2.0, 0.0, -2.0, 0.5, 1.5, 1e-9, -10.0, 3.0, -np.inf)),
+    *(fl.Robust(alpha) for alpha in (1.0, 2.0, 0.0, -2.0, 0.5, 1.5, 1e-9, -10.0, 3.0, -1e10, -np.inf)),
     *(fl.Robust(alpha, scale) for alpha, scale in (
         (1.0, 0.1), (2.0, 0.3), (0.0, 7.0), (-2.0, 50.0), (0.5, 1e-3), (1.7, 1e3), (-np.inf, 0.3))),
     fl.Tukey(), fl.Tukey(1.0), fl.Tukey(1e3),

@@ -8,12 +8,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 from sklearn import metrics
 from sklearn._loss import loss as sklearn_loss
+from sklearn.linear_model import _sgd_fast as sgd
 
 import fastloss as fl
-from reference import INSTANCES, predictions, targets
+from reference import INSTANCES, is_binary, is_probability, predictions, targets
 
-LOSSES = [loss for loss in INSTANCES if "binary" in loss.target]
-LOGITS = [loss for loss in LOSSES if loss.domain[0] != 0]
+LOSSES = [loss for loss in INSTANCES if is_binary(loss)]
+LOGITS = [loss for loss in LOSSES if not is_probability(loss)]
 binary_losses = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 RNG = np.random.default_rng(0)
 Y, Z, P, W = RNG.integers(0, 2, 400), RNG.normal(0, 3, 400), RNG.uniform(0.01, 0.99, 400), RNG.random(400)
@@ -50,6 +51,29 @@ KNOWN = {
     (fl.Hinge(), 1, 1): (0, 0, 0), (fl.Hinge(), 0, -1): (0, 0, 0), (fl.Hinge(2.0), 1, 2): (0, 0, 0),
     (fl.Hinge(0.0), 1, 0): (0, -1, 0), (fl.Hinge(0.0), 0, 0): (0, 1, 0),
     (fl.Hinge(0.0), 1, 5e-324): (0, 0, 0),
+    (fl.Perceptron(), 1, 0): (0, -1, 0), (fl.Perceptron(), 0, 0): (0, 1, 0), (fl.Perceptron(), 1, -3): (3, -1, 0),
+    (fl.Perceptron(), 0, -5e-324): (0, 0, 0), (fl.Perceptron(), 0, 2.5): (2.5, 1, 0),
+    (fl.SquaredHinge(), 1, 0): (1, -2, 2), (fl.SquaredHinge(), 0, 0): (1, 2, 2), (fl.SquaredHinge(), 1, -2): (9, -6, 2),
+    (fl.SquaredHinge(2.0), 0, -1.5): (0.25, 1, 2), (fl.SquaredHinge(), 1, 3): (0, 0, 0),
+    (fl.SquaredHinge(), 1, 1): (0, 0, 0), (fl.SquaredHinge(2.0), 0, -2): (0, 0, 0),
+    (fl.SquaredHinge(0.0), 1, 0): (0, 0, 0), (fl.SquaredHinge(0.0), 1, -1): (1, -2, 2),
+    (fl.SquaredHinge(), 1, 1 - 2**-53): (2**-106, -2**-52, 2),
+    (fl.ModifiedHuber(), 1, 0): (1, -2, 2), (fl.ModifiedHuber(), 0, 0): (1, 2, 2),
+    (fl.ModifiedHuber(), 1, 2): (0, 0, 0),
+    (fl.ModifiedHuber(), 1, -2): (8, -4, 0), (fl.ModifiedHuber(), 0, 5): (20, 4, 0),
+    # at m = 1 the Hessian is that of the outside, at m = -1 of the inside
+    (fl.ModifiedHuber(), 1, 1): (0, 0, 0), (fl.ModifiedHuber(), 0, -1): (0, 0, 0),
+    (fl.ModifiedHuber(), 1, -1): (4, -4, 2),
+    (fl.ModifiedHuber(), 0, 1): (4, 4, 2), (fl.ModifiedHuber(), 0, 1 + 2**-52): (4 + 2**-50, 4, 0),
+    (fl.Exponential(), 1, 0): (1, -1, 1), (fl.Exponential(), 0, 0): (1, 1, 1),
+    (fl.Exponential(), 1, LOG2): (0.5, -0.5, 0.5), (fl.Exponential(), 0, LOG2): (2, 2, 2),
+    (fl.AsymmetricFocal(), 1, 0): (LOG2, -0.5, 0.25), (fl.AsymmetricFocal(0.0, 0.0, 0.25), 0, 0): (
+        np.log(4 / 3), 1 / 3, 1 / 9),
+    (fl.AsymmetricFocal(0.0, 1.0, 0.25), 0, 0): (np.log(4 / 3) / 4, np.log(4 / 3) / 4 + 1 / 12, 7 / 36),
+    (fl.AsymmetricFocal(0.0, 2.0, 0.25), 0, 0): (np.log(4 / 3) / 16, np.log(4 / 3) / 8 + 1 / 48,
+                                                 np.log(4 / 3) / 8 + 13 / 144),
+    (fl.AsymmetricFocal(2.0, 4.0, 0.25), 1, 0): (LOG2 / 4, -0.25 * (LOG2 + 0.5), 0.25 * 0.5 * (2.5 + LOG2)),
+    (fl.AsymmetricFocal(), 0, -3): (0, 0, 0), (fl.AsymmetricFocal(clip=0.25), 0, -1.1): (0, 0, 0),
     (fl.Sharp(), 1, 0): (1, -1, 0), (fl.Sharp(), 0, 0): (1, 1, 0),
     (fl.Sharp(epsilon=9.0), 1, 4): (0.2, -9 / 125, 108 / 3125),
     (fl.Sharp(epsilon=9.0), 0, 4): (1.8, 9 / 125, -108 / 3125),
@@ -65,7 +89,8 @@ def test_known_values(case):
 
 
 def test_a_zero_of_either_sign_is_the_kink():
-    assert_array_equal(by_sample(fl.Hinge(0.0), [1, 0], [-0.0, -0.0])[1], [-1, 1])
+    for loss in (fl.Hinge(0.0), fl.Perceptron()):
+        assert_array_equal(by_sample(loss, [1, 0], [-0.0, -0.0])[1], [-1, 1])
 
 
 @binary_losses
@@ -78,7 +103,7 @@ def test_forms_of_labels(loss):
 
 @pytest.mark.parametrize("loss", LOGITS, ids=repr)
 def test_only_the_margin_counts(loss):
-    if any(loss.get_params().get(name) is not None for name in ("pos_weight", "alpha")):
+    if any(loss.get_params().get(name) is not None for name in ("pos_weight", "alpha", "gamma_pos")):
         pytest.skip("its parameters tell positives from negatives")
     value, gradient, hessian = by_sample(loss, Y, Z)
     assert_same(by_sample(loss, 1 - Y, -Z), (value, -gradient, hessian), rtol=0)
@@ -93,6 +118,42 @@ def test_losses_are_not_negative_and_fall_with_the_margin(loss):
     assert (value >= 0).all() and (gradient <= 0).all() and (np.diff(value) <= 1e-15).all()
     value, gradient, _ = by_sample(loss, np.zeros(400), z)
     assert (value >= 0).all() and (gradient >= 0).all() and (np.diff(value) >= -1e-15).all()
+
+
+@pytest.mark.parametrize("loss", [fl.Hinge(2.0), fl.SquaredHinge(), fl.Perceptron(), fl.ModifiedHuber(),
+                                  fl.Exponential(), fl.BinaryCrossEntropy()], ids=repr)
+def test_convex_losses(loss):
+    _, gradient, hessian = by_sample(loss, np.ones(400), np.sort(Z))
+    assert (hessian >= 0).all() and (np.diff(gradient) >= -1e-15 * np.abs(gradient[1:])).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("clip", [0.05, 0.2, 0.5, 0.9])
+def test_where_asymmetric_focal_stops_counting_negatives(clip, gamma, dtype):
+    # Rounding p decides the side there; what either side gives is right, and nothing else.
+    loss = fl.AsymmetricFocal(0.0, gamma, clip)
+    edge = special.logit(float(dtype(clip)))
+    eps = np.finfo(dtype).eps
+    z = (edge + np.arange(-40, 41) * eps).astype(dtype)
+    value, gradient, hessian = by_sample(loss, np.zeros(81), z)
+    assert not np.isnan([value, gradient, hessian]).any()
+    assert value[0] == gradient[0] == hessian[0] == 0
+    # p - clip is at most 50 eps there; the slope of the loss by it, and of the probability by the score
+    inner, outer = (gamma + 1) * (50 * eps)**gamma, clip * (1 - clip)
+    assert (value >= 0).all() and (value <= 50 * eps * inner).all()
+    assert (gradient >= 0).all() and (gradient <= 1.001 * outer * inner).all()
+    if gamma >= 1:  # below, the Hessian grows without limit
+        assert (np.abs(hessian) <= 1.001 * outer**2 * gamma * (gamma + 1) * (50 * eps)**(gamma - 1) + 50 * eps).all()
+
+
+def test_asymmetric_focal_of_the_least_and_largest_clips():
+    for clip in (1e-12, 0.999999):
+        loss = fl.AsymmetricFocal(1.0, 2.0, clip)
+        z = np.array([-40.0, 0.0, 5.0, 13.0, 15.0, 40.0])
+        p_m = np.maximum(special.expit(z) - clip, 0)
+        expected = -p_m**2 * np.log1p(-p_m)
+        assert_allclose(by_sample(loss, np.zeros(6), z)[0], expected, rtol=1e-6 if clip > 0.5 else 1e-3, atol=1e-30)
 
 
 def test_ranges():
@@ -116,6 +177,46 @@ def test_sharp_tends_to_the_error_rate():
 def test_focal_with_gamma_0_is_cross_entropy(inputs, z):
     assert_same(by_sample(fl.BinaryFocal(0.0, inputs=inputs), Y, z),
                 by_sample(fl.BinaryCrossEntropy(inputs), Y, z), rtol=2e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 2.5, 5.0])
+def test_asymmetric_focal_is_focal_on_both_sides(gamma, dtype):
+    z, close = Z.astype(dtype), {"rtol": 16 * np.finfo(dtype).eps, "atol": 2 * np.finfo(dtype).eps}
+    focal = by_sample(fl.BinaryFocal(gamma), Y, z)
+    for got, expected in zip(by_sample(fl.AsymmetricFocal(gamma, gamma, 0.0), Y, z), focal, strict=True):
+        assert_allclose(got, expected, **close)
+    mixed = by_sample(fl.AsymmetricFocal(gamma, 1.0, 0.05), Y, z)
+    for got, expected in zip(mixed, focal, strict=True):
+        assert_allclose(got[Y == 1], expected[Y == 1], **close)  # of positives the rest does not matter
+    other = by_sample(fl.AsymmetricFocal(3.0, 1.0, 0.05), Y, z)
+    assert_same([a[Y == 0] for a in mixed], [a[Y == 0] for a in other], rtol=0)  # nor of negatives gamma_pos
+
+
+def test_asymmetric_focal_without_focus_and_clip_is_cross_entropy():
+    got = by_sample(fl.AsymmetricFocal(0.0, 0.0, 0.0), Y, Z)
+    assert_same(got, by_sample(fl.BinaryCrossEntropy(), Y, Z), rtol=4e-15)
+
+
+def test_a_tiny_clip_is_none():
+    for gammas in ((0.0, 4.0), (1.0, 2.5), (0.0, 0.0)):
+        got, expected = (by_sample(fl.AsymmetricFocal(*gammas, clip), Y, Z) for clip in (1e-15, 0.0))
+        for a, b in zip(got, expected, strict=True):
+            assert_allclose(a, b, rtol=1e-8, atol=1e-11)
+
+
+def test_relations_of_hinges():
+    assert_same(by_sample(fl.Perceptron(), Y, Z), by_sample(fl.Hinge(0.0), Y, Z), rtol=0)
+    for margin in (0.0, 1.0, 2.0):
+        hinge, square = (by_sample(cls(margin), Y, Z) for cls in (fl.Hinge, fl.SquaredHinge))
+        assert_same(square[:2], (hinge[0]**2, 2 * hinge[0] * hinge[1]), rtol=1e-15)
+    m = (2 * Y - 1) * Z
+    inside = m >= -1
+    near, far = (by_sample(loss, Y, Z) for loss in (fl.ModifiedHuber(), fl.SquaredHinge()))
+    assert_same([a[inside] for a in near], [a[inside] for a in far], rtol=0)
+    assert_array_equal(near[0][~inside], -4 * m[~inside])
+    exponential = np.exp(-m)
+    assert_same(by_sample(fl.Exponential(), Y, Z), (exponential, (1 - 2 * Y) * exponential, exponential), rtol=1e-14)
 
 
 @pytest.mark.parametrize(("inputs", "z"), [("logits", Z), ("probabilities", P)])
@@ -202,8 +303,8 @@ def test_columns_must_match(shape):
             loss(np.zeros(shape), np.zeros(shape))
 
 
-@pytest.mark.parametrize("loss", [fl.BinaryCrossEntropy(), fl.BinaryFocal(1.7), fl.Hinge(), fl.Sharp("arctan")],
-                         ids=repr)
+@pytest.mark.parametrize("loss", [fl.BinaryCrossEntropy(), fl.BinaryFocal(1.7), fl.Hinge(), fl.Sharp("arctan"),
+                                  fl.AsymmetricFocal(), fl.Exponential()], ids=repr)
 def test_multi_label_is_binary_by_element(loss):
     y, z = targets(loss, 600).reshape(200, 3), predictions(loss, 600).reshape(200, 3)
     assert loss(y, z) == pytest.approx(loss(y.ravel(), z.ravel()), rel=1e-15)
@@ -229,6 +330,25 @@ def test_sklearn_loss():
             assert_allclose(a, b, rtol=1e-11, atol=1e-14)  # its own cancels
 
 
+def test_sklearn_exponential_loss():
+    # theirs is of half the score: y e^-z + (1 - y) e^z
+    other, y = sklearn_loss.ExponentialLoss(), Y.astype(float)
+    expected = (other.loss(y, Z, sample_weight=W), *other.gradient_hessian(y, Z, sample_weight=W))
+    assert_same(by_sample(fl.Exponential(), Y, Z, sample_weight=W), expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("loss", "other"), [
+    (fl.Hinge(), sgd.Hinge(1.0)), (fl.Perceptron(), sgd.Hinge(0.0)), (fl.SquaredHinge(), sgd.SquaredHinge(1.0)),
+    (fl.SquaredHinge(0.5), sgd.SquaredHinge(0.5)), (fl.ModifiedHuber(), sgd.ModifiedHuber()),
+], ids=repr)
+def test_sklearn_sgd_losses(loss, other):
+    z = np.concatenate([Z, [0.0, 0.0, -0.0]])  # theirs, too, is one-sided at margin 0
+    y = np.concatenate([Y, [0, 1, 1]])
+    value, gradient, _ = by_sample(loss, y, z)
+    expected = [(other.py_loss(p, t), other.py_dloss(p, t)) for p, t in zip(z, 2.0 * y - 1, strict=True)]
+    assert_same((value, gradient), np.transpose(expected), rtol=1e-15)
+
+
 def test_scipy():
     assert_allclose(by_sample(fl.BinaryCrossEntropy(), Y, Z)[0], -special.log_expit((2 * Y - 1) * Z), rtol=1e-14)
     assert_allclose(by_sample(fl.BinaryCrossEntropy("probabilities"), SOFT, P)[0],
@@ -250,6 +370,13 @@ def torch_focal(torch, z, y, gamma, alpha):
     return loss * (alpha * y + (1 - alpha) * (1 - y))
 
 
+def torch_asymmetric(torch, z, y, gamma_pos, gamma_neg, clip):
+    """As in the paper: the shifted probability of negatives, and a focus for each sign."""
+    p = torch.sigmoid(z)
+    shifted = torch.clamp(p - clip, min=0)
+    return torch.where(y == 1, -(1 - p)**gamma_pos * torch.log(p), -shifted**gamma_neg * torch.log1p(-shifted))
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("y", [Y, SOFT])
 def test_torch(torch, y, reduction):
@@ -264,6 +391,14 @@ def test_torch(torch, y, reduction):
     ]
     if hard:
         cases.append((fl.BinaryFocal(2.0, alpha=0.25), Z, lambda z, t: torch_focal(torch, z, t, 2.0, 0.25)))
+        cases.append((fl.AsymmetricFocal(1.0, 4.0, 0.05), Z,
+                      lambda z, t: torch_asymmetric(torch, z, t, 1.0, 4.0, 0.05)))
+        cases.append((fl.AsymmetricFocal(0.0, 1.5, 0.2), Z,
+                      lambda z, t: torch_asymmetric(torch, z, t, 0.0, 1.5, 0.2)))
+        cases.append((fl.BinaryCrossEntropy(), Z, lambda z, t: functional.soft_margin_loss(
+            z, 2 * t - 1, reduction="none")))
+        cases.append((fl.SquaredHinge(), Z, lambda z, t: torch.relu(1 - (2 * t - 1) * z)**2))
+        cases.append((fl.Exponential(), Z, lambda z, t: torch.exp(-(2 * t - 1) * z)))
         cases.append((fl.Sharp(epsilon=0.5), Z, lambda z, t: 1 - (2 * t - 1) * z / torch.sqrt(z**2 + 0.5)))
     for loss, inputs, other in cases:
         z = torch.tensor(inputs, requires_grad=True)

@@ -318,7 +318,7 @@ cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma
     cdef real complement = one - s
     cdef real k, low, f, surprise, power, b, first, second, slope, curve
     cdef real positive_loss, positive_gradient, positive_hessian
-    f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, &k, &low)
+    f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, zero, &k, &low)
     surprise = -log_reduced(k, f)
     power = log_high(s, &low)
     power = power_of(gamma_negative, power, low)

@@ -384,12 +384,12 @@ cdef inline real log_edges(real u, real result, real x) noexcept nogil:
 cdef inline real log1p(real x) noexcept nogil:
     cdef real u = x + <real>1
     cdef real k, low
-    cdef real f = mantissa_sum(u, x - (u - <real>1), &k, &low)
+    cdef real f = mantissa_sum(u, x - (u - <real>1), <real>0, &k, &low)
     return log_edges(u, log_reduced(k, f), x)
 
 
-cdef inline real mantissa_sum(real u, real c, real* k, real* low) noexcept nogil:
-    """f and low with u + c = 2^k·(1 + f + low), for a c that u has lost: sqrt(1/2) <= 1 + f < sqrt(2)."""
+cdef inline real mantissa_sum(real u, real c, real c_low, real* k, real* low) noexcept nogil:
+    """f and low with u + c + c_low = 2^k·(1 + f + low), for a c that u has lost: sqrt(1/2) <= 1 + f < sqrt(2)."""
     cdef real f = mantissa(u, k)
     cdef real scale, total
     if real is double:
@@ -397,9 +397,10 @@ cdef inline real mantissa_sum(real u, real c, real* k, real* low) noexcept nogil
         scale = fastloss_f64_from_bits((<uint64_t>1024 - fastloss_bits_from_f64(k[0] + <double>MAGIC_F64)) << 52)
     else:
         scale = fastloss_f32_from_bits((<uint32_t>128 - fastloss_bits_from_f32(k[0] + <float>MAGIC_F32)) << 23)
-    c = c * (<real>0.5 * scale)
+    scale = <real>0.5 * scale
+    c = c * scale
     total = f + c
-    low[0] = c - (total - f)
+    low[0] = mad(c_low, scale, c - (total - f))
     return total
 
 
@@ -411,7 +412,7 @@ cdef inline real log1p_rest(real x) noexcept nogil:
     # For k = 0 f is x, and the result log_rest(x); else x - k·log 2 - f + log_rest(f), of which the first is exact.
     cdef real u = x + <real>1
     cdef real k, low
-    cdef real f = mantissa_sum(u, x - (u - <real>1), &k, &low)
+    cdef real f = mantissa_sum(u, x - (u - <real>1), <real>0, &k, &low)
     cdef real rest = mad(f, low, log_rest(f) - low)
     if real is double:
         return mad(k, <double>-0.6931471805598903, x) - f + mad(k, <double>-5.497923018708371e-14, rest)

@@ -283,7 +283,7 @@ cdef inline void pseudo_huber(real y, real z, real delta, real* loss, real* grad
     loss[0] = (a if inner else delta) / (s + part) * a
     gradient[0] = with_sign_of((a if inner else delta) / s, r)
     # three powers of t or s take three times its rounding
-    t_low = <real>3 * t_low * (-t if inner else one / t) / square
+    t_low = <real>3 * (-t * t_low if inner else t_low / t) / square
     hessian[0] = mad(curve, t_low, curve) if t > <real>0 else curve
 
 
@@ -311,6 +311,7 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
 
 cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
     # t = |r|/c; t - log1p(t) is t²/2 - t³/3 near 0, and all t far out.
+    cdef real zero = <real>0
     cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
@@ -332,7 +333,9 @@ cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* 
     value = near if t < tiny else value
     loss[0] = c * a if t > huge else value
     gradient[0] = with_sign_of((a if inner else c) / d, r)
-    part = part + low * (-part if inner else one / d) / d
+    # what roundings took from numerator, denominator and quotient
+    part = part + ((zero if inner else low) - part * (low + (ratio - (d - one)))) / d + quotient_rest(
+        one if inner else ratio, d, part)
     hessian[0] = part * part
 
 
@@ -397,16 +400,16 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
     else:
         if real is double:
             limit = <double>1e150
-            down = <double>2.8451311993408992e-160  # 2^-530
-            offset = <double>1060
+            down = <double>1.1830521861667747e-271  # 2^-900
+            offset = <double>1800
             infinite_log = <double>1e30
-            tiny = <double>1e-18
+            tiny = <double>1e-9
         else:
             limit = <float>1e18
-            down = <float>1.3552527156068805e-20  # 2^-66
-            offset = <float>132
+            down = <float>7.703719777548943e-34  # 2^-110
+            offset = <float>220
             infinite_log = <float>1e30
-            tiny = <float>1e-9
+            tiny = <float>1e-5
         alpha = zero
         if RobustLoss is Robust:
             alpha = <real>p.alpha
@@ -421,21 +424,20 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         u = square / b
         u_low = quotient_rest(square, b, u) + (square_low - u * b_low) / b
         sum_ = u if far else one + u
-        u_low = zero if far else (u - (sum_ - one)) + u_low
-        f = mantissa_sum(sum_, u_low, &k, &f_low)
+        f = mantissa_sum(sum_, zero if far else u - (sum_ - one), zero if far else u_low, &k, &f_low)
         k = k + offset if far else k
         high = log_parts(k, f, &low)
         low = low + f_low
-        # infinite residuals: beyond what any power needs, but no 0·inf with a power of 0
-        high = infinite_log if a == one / zero else high
-        low = zero if a == one / zero else low
+        # infinite: beyond what any power needs, but no 0·inf with a power of 0
+        high = infinite_log if square == one / zero else high
+        low = zero if square == one / zero else low
         # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
         root = sqrt(b) if far else x / sqrt(sum_)
         inverse = zero if far else one / sum_
         part = one if far else u / sum_
 
         if RobustLoss is RobustLog:
-            loss[0] = <real>0.5 * x * x if u < tiny else high + low
+            loss[0] = <real>0.5 * x * x if x < tiny else high + low
             slope = two * down / value if far else x / sum_
             curve = two * down / value / value * down if far else inverse
             gradient[0] = with_sign_of(slope / c, r)
@@ -443,7 +445,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         else:
             exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
             value = b / alpha * expm1_sum(exponent, rest)
-            loss[0] = <real>0.5 * x * x if u < tiny else value
+            loss[0] = <real>0.5 * x * x if x < tiny else value
             exponent = exponent_of(<real>0.5 * (alpha - one), <real>0.5 * difference_rest(alpha, one, alpha - one),
                                    high, low, &rest)
             slope = times_exp(root / c, exponent, rest)
@@ -481,9 +483,9 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     rest = quotient_rest(a, below, ratio) + (residual_rest(y, z, r) - ratio * below_low) / below
     rest = rest if rest - rest == zero else zero
     sum_ = ratio if far else one + ratio
-    rest = zero if far else (ratio - (sum_ - one)) + rest
-    rest = rest if rest == rest else zero
-    f = mantissa_sum(sum_, rest, &k, &f_low)
+    below_low = ratio - (sum_ - one)
+    below_low = below_low if below_low == below_low else zero
+    f = mantissa_sum(sum_, zero if far else below_low, zero if far else rest, &k, &f_low)
     k = k + shift if far else k
     d = log_parts(k, f, &d_low)
     d = d + (d_low + f_low)
@@ -505,7 +507,7 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real*
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
-    cdef real mean, half, linear, d, low, near, value, value_of_slope, both, last
+    cdef real mean, half, linear, d, low, near, value, value_of_slope, both
     cdef bint none = y == zero
 
     if PoissonLoss is PoissonIdentity:
@@ -519,16 +521,13 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real*
     else:
         half = times_exp(<real>0.5, z, zero)  # of the mean, which may overflow where a difference does not
         mean = half + half
-        if real is double:
-            last = <double>717
-        else:
-            last = <float>93
         if PoissonLoss is Poisson:
             linear = zero if none else <real>0.5 * y * z
             value = half - linear
             value = value + value
-            # where both overflow, the larger: e^z, but for the first few z
-            both = infinity if z > last else -infinity
+            # where both overflow
+            both = times_exp(<real>4.76837158203125e-07, z, zero) - <real>4.76837158203125e-07 * y * z  # 2^-21
+            both = infinity if z > <real>1000 else both * <real>2097152.0
             value = value if value == value else both
         else:
             d = log_high(y, &low)
@@ -584,66 +583,74 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gra
 
 
 cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b).
+    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b). A factor is multiplied
+    # into a power before or after it, where it neither overflows nor costs a subnormal number its digits.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
+    cdef real nan = zero / zero
     cdef real power = <real>p.power
     cdef real a = one - power
     cdef real b = <real>2 - power
     cdef real a_low = difference_rest(one, power, a)
     cdef real b_low = difference_rest(<real>2, power, b)
-    cdef real high, low, exponent, rest, target_part, mean_part, value, constant, slope, curve, mean, unit
-    cdef bint both, inside, large
+    cdef bint large = absolute(y) > one
+    cdef real high, low, exponent, rest, mean, unit, value, slope, curve, linear, growing, linear_slope, linear_curve
+    cdef real both_value, both_slope, both_curve
+    cdef bint both, inside
 
     low = zero
     high = z
     if TweedieLoss is TweedieIdentity:
         high = log_high(z, &low)
     exponent = exponent_of(a, a_low, high, low, &rest)
-    target_part = times_exp(y, exponent, rest)
-    value = zero
-    both = False
+    linear = times_exp(y / a if large else y, exponent, rest) / (one if large else a)
     if not TweedieLoss is TweedieIdentity:
-        # b·mean^b - a·y·mean^a, a multiplied in where it neither overflows nor loses digits
-        large = absolute(y) > one
-        curve = times_exp(a * y if large else y, exponent, rest) * (one if large else a)
+        linear_slope = times_exp(y, exponent, rest)
+        linear_curve = times_exp(a * y if large else y, exponent, rest) * (one if large else a)
         # where both parts of a difference overflow: mean^a times what remains
         mean = exp(z)
-        both = absolute(target_part) == infinity
-        value = times_exp(mean / b - y / a, exponent, rest)
-        slope = times_exp(mean - y, exponent, rest)
-        unit = times_exp(mad(b, mean, -a * y), exponent, rest)
+        unit = one if large else <real>1048576.0  # 2^20
+        both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest)
+        both_slope = times_exp(mean - y, exponent, rest)
+        both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest)
     exponent = exponent_of(b, b_low, high, low, &rest)
-    mean_part = times_exp(one, exponent, rest)
+    value = times_exp(one / b, exponent, rest) - linear
     if not TweedieLoss is TweedieIdentity:
-        both = both & (mean_part == infinity)
-        curve = unit if both else times_exp(b, exponent, rest) - curve
-        slope = slope if both else mean_part - target_part
-    value = value if both else mean_part / b - target_part / a
+        growing = times_exp(one, exponent, rest)
+        slope = growing - linear_slope
+        curve = times_exp(b, exponent, rest) - linear_curve
+        both = absolute(linear_slope) == infinity
+        both = both & (growing == infinity)
+        value = both_value if both else value
+        slope = both_slope if both else slope
+        curve = both_curve if both else curve
+    else:
+        exponent = exponent_of(-power, zero, high, low, &rest)
+        slope = times_exp(z - y, exponent, rest)
+        # mean^(-1-power)·(a·mean + power·y), the sum neither too large nor subnormal
+        unit = <real>0.25 if absolute(a) * z + absolute(power) * y == infinity else one
+        if real is double:
+            unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
+        else:
+            unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
+        exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
+        curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
     if not TweedieLoss is Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
-        constant = times_exp(one, exponent, rest) / a / b
-        constant = constant if absolute(y) > zero else zero
-        value = value + constant
+        growing = times_exp(one / (a * b), exponent, rest)
+        value = value + (growing if absolute(y) > zero else zero)
         value = zero if value < zero else value
         value = value if value == value else infinity
     if TweedieLoss is TweedieIdentity:
-        exponent = exponent_of(-power, zero, log_high(z, &low), low, &rest)
-        slope = times_exp(z - y, exponent, rest)
-        # mean^(-1-power)·(a·mean + power·y), by quarters where that might overflow
-        unit = <real>0.25 if z + y > one else one
-        exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), log_high(z, &low), low, &rest)
-        curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
         inside = z > zero
-        loss[0] = value if inside else zero / zero
-        gradient[0] = slope if inside else zero / zero
-        hessian[0] = curve if inside else zero / zero
-    else:
-        loss[0] = value
-        gradient[0] = slope
-        hessian[0] = curve
+        value = value if inside else nan
+        slope = slope if inside else nan
+        curve = curve if inside else nan
+    loss[0] = value
+    gradient[0] = slope
+    hessian[0] = curve
 
 
 cdef inline void negative_binomial(real y, real z, real dispersion,
@@ -680,7 +687,7 @@ cdef inline void negative_binomial(real y, real z, real dispersion,
     gradient[0] = ((inverse - inverse * times_exp(y, -z, zero)) if right_side else (mean - y)) / d
     late = both > large
     both = times_exp(both if late else both * scale, -z if right_side else z, zero) * (scale if late else one)
-    hessian[0] = both / d / d
+    hessian[0] = both / mad(t, t + <real>2, one)
 
 
 cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, real* loss, real* gradient,
