@@ -175,8 +175,9 @@ def search(loss: Loss, y: Array, w: Array) -> float:
     at any scale. Rounding, flat bottoms and sums that overflow leave several numbers there: the middle is returned, or
     ±inf (0, 1: the domain's end) where the loss never rises again.
     """
-    y, group = np.unique(y, return_inverse=True)
-    w = np.bincount(group, w).astype(np.float64)
+    order = np.argsort(y)
+    y, firsts = np.unique(y[order], return_index=True)
+    w = np.add.reduceat(w[order], firsts)
 
     def at(z: Array) -> tuple[Array, Array, Array]:
         """Of each constant in z the loss, the sign of its slope, and by how much the loss may be off."""

@@ -12,8 +12,8 @@ from .math cimport fastloss_f32_from_bits
 from .regression cimport LightLoss, PairLoss, RegressionLoss, regression, regression_pair
 from .types cimport (
     ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
-    LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16,
-    UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, real, sweep_f32, sweep_f64,
+    LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
+    UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, real, sweep_f32, sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
@@ -51,7 +51,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
             binary(&p, y, z, varying[i], exponentials[i], &value, &slope, &curve)
             known = z
         # NaN in, NaN out, whatever the formula selects
-        if not PointwiseLoss in LightLoss:
+        if PointwiseLoss not in LightLoss:
             value = value if known == known else known
             slope = slope if known == known else known
             curve = curve if known == known else known

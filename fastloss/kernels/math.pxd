@@ -144,8 +144,8 @@ cdef inline real exp_parts(real x, real low, real* first, real* second) noexcept
 
 
 # expm1(x)      domain [-inf, inf]
-#   float64     max 9.00 ulp at 0x1p-2
-#   float32     max 9.00 ulp at 0x1p-2
+#   float64     max 1.81 ulp at 0x1.9bf520ca3443p-2
+#   float32     max 1.85 ulp at 0x1.631bb8p-2
 cdef inline real expm1(real x) noexcept nogil:
     return expm1_sum(x, <real>0)
 
@@ -250,8 +250,8 @@ cdef inline real exp_tail(real r) noexcept nogil:
 
 
 # cosh_minus_1(x) domain [0, 0.75]
-#   float64     max 9.00 ulp at 0x1p-2
-#   float32     max 9.00 ulp at 0x1p-2
+#   float64     max 0.75 ulp at 0x1.989eac83b0b2ep-513
+#   float32     max 0.85 ulp at 0x1.1ed1c6p-62
 cdef inline real cosh_minus_1(real x) noexcept nogil:
     """cosh(x) - 1, without cancellation."""
     cdef real w = x * x
@@ -405,8 +405,8 @@ cdef inline real mantissa_sum(real u, real c, real c_low, real* k, real* low) no
 
 
 # log1p_rest(x) domain [0, inf]
-#   float64     max 9.00 ulp at 0x1p-2
-#   float32     max 9.00 ulp at 0x1p-2
+#   float64     max 2.60 ulp at 0x1.68f59ad7aa1c9p-23
+#   float32     max 2.64 ulp at 0x1.08c9dp-3
 cdef inline real log1p_rest(real x) noexcept nogil:
     """x - log(1 + x), without cancellation."""
     # For k = 0 f is x, and the result log_rest(x); else x - k·log 2 - f + log_rest(f), of which the first is exact.

@@ -5,9 +5,9 @@
 # let a NaN of r through by themselves.
 
 from .math cimport (
-    absolute, cosh_minus_1, difference_rest, exp, exp_sum, exp_tail, expm1_sum, exponent_of, log, log1p, log1p_rest,
-    log1p_unit, log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, power_of, product_rest, quotient_rest,
-    sqrt, times_exp, with_sign_of,
+    absolute, cosh_minus_1, difference_rest, exp, exp_sum, exp_tail, expm1_sum, exponent_of, log1p_rest, log1p_unit,
+    log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, product_rest, quotient_rest, sqrt, times_exp,
+    with_sign_of,
 )
 from .types cimport real
 
@@ -268,8 +268,8 @@ cdef inline real smaller_ratio(real y, real z, real r, real c, real* low) noexce
 
 
 cdef inline void pseudo_huber(real y, real z, real delta, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With t the smaller of |r| and delta over the larger, and s = sqrt(1 + t²), sqrt(delta² + r²) is larger·s: no square
-    # overflows.
+    # With t the smaller of |r| and delta over the larger, and s = sqrt(1 + t²), sqrt(delta² + r²) is larger·s: no
+    # square overflows.
     cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
@@ -289,7 +289,6 @@ cdef inline void pseudo_huber(real y, real z, real delta, real* loss, real* grad
 
 cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
     # log(cosh(r) - 1 + 1) near 0, |r| - log 2 + log1p(exp(-2|r|)) elsewhere; exponentials double the rounding of r.
-    cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
     cdef real low = residual_rest(y, z, r) if a < <real>1000 else <real>0
@@ -458,7 +457,8 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
 # ---- losses of the logarithm, and of distributions -------------------------------------------------------------------
 
 cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # d = log1p(z) - log1p(y) = ±log1p(|r|/(1 + min)), which does not cancel; with the rests of r, 1 + min and the ratio.
+    # d = log1p(z) - log1p(y) = ±log1p(|r|/(1 + min)), which does not cancel; with the rests of r, 1 + min and the
+    # ratio.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
@@ -502,7 +502,8 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     hessian[0] = curve if above >= zero else zero / zero
 
 
-cdef inline void poisson(const PoissonLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void poisson(const PoissonLoss* p, real y, real z,
+                         real* loss, real* gradient, real* hessian) noexcept nogil:
     # Half deviances y·(e^d - 1 - d), d = log(mean/y), near d = 0 without cancellation.
     cdef real zero = <real>0
     cdef real one = <real>1
@@ -582,9 +583,10 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gra
         hessian[0] = ratio
 
 
-cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b). A factor is multiplied
-    # into a power before or after it, where it neither overflows nor costs a subnormal number its digits.
+cdef inline void tweedie(const TweedieLoss* p, real y, real z,
+                         real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b). A factor is
+    # multiplied into a power before or after it, where it neither overflows nor costs a subnormal number its digits.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
@@ -605,7 +607,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
         high = log_high(z, &low)
     exponent = exponent_of(a, a_low, high, low, &rest)
     linear = times_exp(y / a if large else y, exponent, rest) / (one if large else a)
-    if not TweedieLoss is TweedieIdentity:
+    if TweedieLoss is not TweedieIdentity:
         linear_slope = times_exp(y, exponent, rest)
         linear_curve = times_exp(a * y if large else y, exponent, rest) * (one if large else a)
         # where both parts of a difference overflow: mean^a times what remains
@@ -616,7 +618,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
         both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest)
     exponent = exponent_of(b, b_low, high, low, &rest)
     value = times_exp(one / b, exponent, rest) - linear
-    if not TweedieLoss is TweedieIdentity:
+    if TweedieLoss is not TweedieIdentity:
         growing = times_exp(one, exponent, rest)
         slope = growing - linear_slope
         curve = times_exp(b, exponent, rest) - linear_curve
@@ -636,7 +638,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, real* loss, real*
             unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
         exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
         curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
-    if not TweedieLoss is Tweedie:
+    if TweedieLoss is not Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
         growing = times_exp(one / (a * b), exponent, rest)
