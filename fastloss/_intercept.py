@@ -42,7 +42,6 @@ def best_constant(loss: Loss, y_true: ArrayLike, sample_weight: ArrayLike | None
     if sample_weight is not None:
         w = as_array(sample_weight, "sample_weight").astype(np.float64)
         _raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
-        w = _near_one(w)[0]
         w = np.broadcast_to(w if w.ndim == y.ndim else w[:, None], y.shape)
     if "binary" in loss.target:
         y = np.where(y == -1, 0, y)
@@ -112,8 +111,7 @@ def log_variance(y: Array, w: Array) -> float:
 
 
 def quantile(y: Array, w: Array, share: float) -> float:
-    """The middle of all weighted quantiles: they are an interval where the weights below one reach the share exactly.
-    """
+    """The middle of the weighted quantiles, which are an interval where the weights up to one are just the share."""
     order = np.argsort(y)
     y, below = y[order], np.cumsum(w[order])
     reached, rounding = share * below[-1], _EQUAL * below[-1]
@@ -247,9 +245,9 @@ def _refine(at: Callable[[Array], tuple[Array, Array, Array]], grid: Array, valu
     last = start + int(rising[0]) if len(rising) else len(grid) - 1
     falling = np.flatnonzero(sides[:last + 1] < 0)
     first = int(falling[-1]) if len(falling) else 0
-    if len(rising) == 0 or len(falling) == 0:
-        ends = float(grid[-1 if len(falling) else 0]), float(grid[0 if len(rising) else -1])
-        return middle(*ends), first, last
+    if not (len(falling) and len(rising)):  # it falls all the way to an end of the domain, or is flat
+        lowest, highest = (grid[-1] if len(falling) else grid[0]), (grid[0] if len(rising) else grid[-1])
+        return middle(float(lowest), float(highest)), first, last
     left = _first_where(lambda rank: side(rank) >= 0, _rank(grid[first]), _rank(grid[first + 1]))
     width = 1
     while left + width < _rank(grid[last]) and side(left + width) <= 0:

@@ -418,7 +418,7 @@ def hard_pairs(loss, n, dtype, seed=0):
     tiny = float(np.finfo(dtype).smallest_subnormal)
     points = sorted({abs(v) for v in loss.get_params().values() if isinstance(v, float) and np.isfinite(v)}
                     | {tiny, 1.0})
-    z = hard_predictions(loss, n, dtype, rng, points)
+    z = hard_predictions(loss, n // (4 if "soft" in loss.target else 2 if is_binary(loss) else 1), dtype, rng, points)
     if not is_binary(loss):
         y = hard_targets(loss, z, dtype, rng, points)
         return y, np.stack([z, hard_log_variances(y, z, dtype, rng)], axis=1) if loss in PAIRS else z

@@ -33,14 +33,15 @@ def worst_errors(loss, dtype, n, seed=0):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", INSTANCES + PAIRS, ids=repr)
 def test_errors_in_ulp(loss, dtype):
-    for output, (error, y, z, got, expected) in worst_errors(loss, dtype, 400).items():
+    seed = (INSTANCES + PAIRS).index(loss)  # other samples for each
+    for output, (error, y, z, got, expected) in worst_errors(loss, dtype, 300, seed).items():
         assert error <= limit(loss), f"{output} at ({y!r}, {z!r}) is {got!r}: {error:.2f} ulp off {expected}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", INSTANCES + PAIRS, ids=repr)
 def test_all_methods_give_the_same_bits(loss, dtype):
-    y, z = hard_pairs(loss, 400, dtype)
+    y, z = hard_pairs(loss, 1000, dtype)
     loss_all, gradient_all, hessian_all = loss.loss_gradient_hessian(y, z, reduction="none")
     for result, expected in [
         ((loss(y, z, reduction="none"), loss.loss(y, z, reduction="none")), (loss_all, loss_all)),
@@ -88,7 +89,7 @@ def test_sums_within_4_ulp_of_fsum(n, values):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", INSTANCES, ids=repr)
 def test_sums_of_losses_within_4_ulp_of_fsum(loss, dtype):
-    n = 30_000
+    n = 20_000
     y, z, w = targets(loss, n, dtype), predictions(loss, n, dtype), np.random.default_rng(0).random(n)
     by_sample = loss(y, z, reduction="none").astype(np.float64)
     unit = np.spacing(math.fsum(np.abs(by_sample)))  # losses of one sign: of their sum

@@ -3,6 +3,7 @@
 What single losses promise is in the file of their family; numbers at the edges are in test_edges.py.
 """
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -52,18 +53,18 @@ def assert_same_bits(got, expected):
 # ---- methods and reductions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1,), (7,), (600,), (5000,), (40, 3), (1, 5), (700, 1)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @each_method
 @each_loss
-def test_what_methods_return(loss, method, reduction, shape):
-    y, z = data(loss, shape)
-    for name, value in call(loss, method, y, z, reduction=reduction).items():
-        if name == "loss" and reduction != "none":
-            assert type(value) is float
-        else:
-            assert type(value) is np.ndarray and value.shape == shape and value.dtype == z.dtype
-            assert value.flags.writeable and value.flags.owndata
+def test_what_methods_return(loss, method, reduction):
+    for shape in ((1,), (7,), (600,), (5000,), (40, 3), (1, 5), (700, 1)):
+        y, z = data(loss, shape)
+        for name, value in call(loss, method, y, z, reduction=reduction).items():
+            if name == "loss" and reduction != "none":
+                assert type(value) is float
+            else:
+                assert type(value) is np.ndarray and value.shape == shape and value.dtype == z.dtype
+                assert value.flags.writeable and value.flags.owndata
 
 
 @each_loss
@@ -696,7 +697,7 @@ def test_targets_outside_their_domain_are_named_for_every_n_threads(loss, reduct
     for bad in OUTSIDE[loss.target]:
         spoiled = y.copy()
         spoiled[[7001, 25_000, 29_999]] = bad
-        message = rf"y_true\[7001\] is {bad}: targets must be {loss.target}"
+        message = rf"y_true\[7001\] is {re.escape(str(bad))}: targets must be {loss.target}"
         for method, n_threads in (("loss", 1), ("loss", 3), ("gradient", 2), ("loss_gradient_hessian", 8)):
             with pytest.raises(ValueError, match=message):
                 getattr(loss, method)(spoiled, z, reduction=reduction, n_threads=n_threads)
@@ -755,26 +756,26 @@ def test_lowest_bad_index_is_in_c_order_for_every_layout():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @each_method
 @each_loss
-def test_non_finite_weights_are_named(loss, method, reduction, bad):
+def test_non_finite_weights_are_named(loss, method, bad):
     y, z = data(loss, (9000,))
     w = np.ones(9000)
     w[[4321, 8000]] = bad
-    for n_threads in (1, 2, 5):
-        with pytest.raises(ValueError, match=rf"sample_weight\[4321\] is {bad}.*finite"):
-            call(loss, method, y, z, sample_weight=w, reduction=reduction, n_threads=n_threads)
+    for reduction in ("mean", "sum", "none"):
+        for n_threads in (1, 2, 5):
+            with pytest.raises(ValueError, match=rf"sample_weight\[4321\] is {bad}.*finite"):
+                call(loss, method, y, z, sample_weight=w, reduction=reduction, n_threads=n_threads)
 
 
-@pytest.mark.parametrize("weights", [[0.0, 0.0], [-1.0, -2.0], [1.0, -1.0], [-1.0, 0.5]])
 @each_method
 @each_loss
-def test_weights_of_a_mean_must_have_a_positive_sum(loss, method, weights):
+def test_weights_of_a_mean_must_have_a_positive_sum(loss, method):
     y, z = data(loss, (2,))
-    with pytest.raises(ValueError, match="sum"):
-        call(loss, method, y, z, sample_weight=weights)
-    call(loss, method, y, z, sample_weight=weights, reduction="sum")
+    for weights in ([0.0, 0.0], [-1.0, -2.0], [1.0, -1.0], [-1.0, 0.5]):
+        with pytest.raises(ValueError, match="sum"):
+            call(loss, method, y, z, sample_weight=weights)
+        call(loss, method, y, z, sample_weight=weights, reduction="sum")
 
 
 def test_class_weights_of_a_mean_must_have_a_positive_sum():
@@ -784,19 +785,19 @@ def test_class_weights_of_a_mean_must_have_a_positive_sum():
     assert loss([0, 0], [1.0, 2.0], reduction="sum") == 0.0
 
 
-@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0)])
 @each_method
-@all_losses
-def test_no_samples(loss, method, shape):
-    y, z = np.zeros(shape), np.zeros(shape, np.float32)
-    with pytest.raises(ValueError, match="no samples"):
-        call(loss, method, y, z)
-    for reduction in ("sum", "none"):
-        for name, value in call(loss, method, y, z, reduction=reduction).items():
-            if name == "loss" and reduction == "sum":
-                assert value == 0.0 and type(value) is float
-            else:
-                assert value.shape == shape and value.dtype == np.float32
+@each_loss
+def test_no_samples(loss, method):
+    for shape in ((0,), (0, 3), (3, 0)):
+        y, z = np.zeros(shape), np.zeros(shape, np.float32)
+        with pytest.raises(ValueError, match="no samples"):
+            call(loss, method, y, z)
+        for reduction in ("sum", "none"):
+            for name, value in call(loss, method, y, z, reduction=reduction).items():
+                if name == "loss" and reduction == "sum":
+                    assert value == 0.0 and type(value) is float
+                else:
+                    assert value.shape == shape and value.dtype == np.float32
 
 
 def test_an_empty_list_is_no_samples():

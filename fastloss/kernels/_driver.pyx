@@ -228,7 +228,8 @@ cdef bint may_overlap(cnp.ndarray a, cnp.ndarray b) except -1:
 
 cdef bint is_same_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef int axis
-    if cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b):
+    if (cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b) or cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(b)
+            or cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b)):
         return False
     for axis in range(cnp.PyArray_NDIM(a)):
         if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):

@@ -231,6 +231,7 @@ cdef inline real focal_power(real m, real e, real gamma) noexcept nogil:
     cdef real rest = log1p_unit_rest(e)
     cdef real log1p_e = e - rest
     cdef real a = absolute(m) if m > <real>0 else <real>0
+    a = a if a < <real>1e30 else <real>1e30  # beyond what any power needs, but no 0·inf with a power of 0
     cdef real high = a + log1p_e
     cdef real part = high - a
     return power_of(-gamma, high, ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))

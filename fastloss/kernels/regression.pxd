@@ -436,7 +436,8 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         part = one if far else u / sum_
 
         if RobustLoss is RobustLog:
-            loss[0] = <real>0.5 * x * x if x < tiny else high + low
+            high = x if square == one / zero else high + low
+            loss[0] = <real>0.5 * x * x if x < tiny else high
             slope = two * down / value if far else x / sum_
             curve = two * down / value / value * down if far else inverse
             gradient[0] = with_sign_of(slope / c, r)
@@ -517,7 +518,9 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z,
         value = y * near if absolute(z - y) < <real>0.25 * y else value
         value = z if none else value
         loss[0] = value if z > zero else zero / zero
-        gradient[0] = (z - y) / z if z > zero else zero / zero
+        value = (z - y) / z
+        value = one if z == infinity else value
+        gradient[0] = value if z > zero else zero / zero
         hessian[0] = y / z / z if z > zero else zero / zero
     else:
         half = times_exp(<real>0.5, z, zero)  # of the mean, which may overflow where a difference does not
@@ -565,8 +568,11 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gra
         near = ratio_deviance(y, z, y - z, &d)
         value = (y - z) / z - d
         value = near if absolute(y - z) < <real>0.25 * z else value
+        value = infinity if z == infinity else value
         loss[0] = value if z > zero else zero / zero
-        gradient[0] = (z - y) / z / z if z > zero else zero / zero
+        value = (z - y) / z / z
+        value = zero if z == infinity else value
+        gradient[0] = value if z > zero else zero / zero
         hessian[0] = mad(<real>2, ratio, -one) / z / z if z > zero else zero / zero
     else:
         ratio = times_exp(y, -z, zero)
@@ -605,6 +611,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
     high = z
     if TweedieLoss is TweedieIdentity:
         high = log_high(z, &low)
+        high = <real>1e30 if z == infinity else high  # beyond what any power needs
     exponent = exponent_of(a, a_low, high, low, &rest)
     linear = times_exp(y / a if large else y, exponent, rest) / (one if large else a)
     if TweedieLoss is not TweedieIdentity:
@@ -629,7 +636,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
         curve = both_curve if both else curve
     else:
         exponent = exponent_of(-power, zero, high, low, &rest)
-        slope = times_exp(z - y, exponent, rest)
+        slope = times_exp(one if z == infinity else z - y, exponent, rest)
         # mean^(-1-power)·(a·mean + power·y), the sum neither too large nor subnormal
         unit = <real>0.25 if absolute(a) * z + absolute(power) * y == infinity else one
         if real is double:
@@ -638,6 +645,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
             unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
         exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
         curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
+        curve = slope if z == infinity else curve  # both 0, or both inf
     if TweedieLoss is not Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
