@@ -46,7 +46,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
         elif PointwiseLoss in PairLoss:
             second = y_pred[n + i]
             regression_pair(&p, y, z, second, &value, &slope, &curve, &second_slope, &second_curve)
-            known = z - y if second == second else second
+            known = z - y  # a NaN in the second prediction is one in all outputs by itself
         else:
             binary(&p, y, z, varying[i], exponentials[i], &value, &slope, &curve)
             known = z
