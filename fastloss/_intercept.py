@@ -179,7 +179,7 @@ def search(loss: Loss, y: Array, w: Array) -> float:
 
     def at(z: Array) -> tuple[Array, Array, Array]:
         """Of each constant in z the loss, the sign of its slope, and by how much the loss may be off."""
-        loss_, sign, rounding = np.empty((3, len(z)))
+        total, sign, rounding = np.empty((3, len(z)))
         rows = max(1, _CALL // len(y))
         for start in range(0, len(z), rows):
             part = slice(start, start + rows)
@@ -187,10 +187,10 @@ def search(loss: Loss, y: Array, w: Array) -> float:
             value, gradient = loss.loss_gradient(np.broadcast_to(y, table.shape), table, reduction="none")
             value *= w
             gradient *= w
-            loss_[part], rounding[part] = value.sum(axis=1), _EQUAL * np.abs(value).sum(axis=1)
+            total[part], rounding[part] = value.sum(axis=1), _EQUAL * np.abs(value).sum(axis=1)
             slope, unsure = gradient.sum(axis=1), _EQUAL * np.abs(gradient).sum(axis=1)
             sign[part] = np.where((np.abs(slope) > unsure) | np.isinf(slope), np.sign(slope), 0)
-        return np.where(np.isnan(loss_), np.inf, loss_), sign, rounding
+        return np.where(np.isnan(total), np.inf, total), sign, rounding
 
     grid = _grid(loss, y)
     values, signs, roundings = at(grid)
@@ -198,16 +198,10 @@ def search(loss: Loss, y: Array, w: Array) -> float:
     lower_than_last = np.append(True, values[1:] <= values[:-1])
     minima = np.flatnonzero(lower_than_next & lower_than_last)
     found = []
-    covered = np.zeros(len(grid), bool)
-    for start in minima[np.argsort(values[minima], kind="stable")]:
-        if covered[start]:
-            continue
-        best, first, last = _refine(at, grid, values, signs, int(start), values[start] + roundings[start])
-        covered[first:last + 1] = True
+    for start in minima[np.argsort(values[minima], kind="stable")][:_BASINS]:
+        best = _refine(at, grid, values, signs, int(start), values[start] + roundings[start])
         value, _, rounding = at(np.array([best]))
         found.append((value[0], rounding[0], best))
-        if len(found) == _BASINS:
-            break
     lowest, rounding, _ = min(found)
     return min(best for value, _, best in found if value == lowest or value <= lowest + rounding)
 
@@ -230,8 +224,8 @@ def _grid(loss: Loss, y: Array) -> Array:
 
 
 def _refine(at: Callable[[Array], tuple[Array, Array, Array]], grid: Array, values: Array, signs: Array, start: int,
-            level: float) -> tuple[float, int, int]:
-    """The minimum next to grid[start], and the first and last of the grid around it."""
+            level: float) -> float:
+    """The minimum next to grid[start]."""
     origin = float(grid[start])
 
     def side(rank: int) -> int:
@@ -247,17 +241,17 @@ def _refine(at: Callable[[Array], tuple[Array, Array, Array]], grid: Array, valu
     first = int(falling[-1]) if len(falling) else 0
     if not (len(falling) and len(rising)):  # it falls all the way to an end of the domain, or is flat
         lowest, highest = (grid[-1] if len(falling) else grid[0]), (grid[0] if len(rising) else grid[-1])
-        return middle(float(lowest), float(highest)), first, last
+        return middle(float(lowest), float(highest))
     left = _first_where(lambda rank: side(rank) >= 0, _rank(grid[first]), _rank(grid[first + 1]))
     width = 1
     while left + width < _rank(grid[last]) and side(left + width) <= 0:
         width *= 2
     right = _first_where(lambda rank: side(rank) > 0, left - 1, min(left + width, _rank(grid[last])))
     if left < right:
-        return middle(_number(left), _number(right - 1)), first, last
+        return middle(_number(left), _number(right - 1))
     # It falls up to one number and rises from the next: a kink, or a root.
     near = np.array([_number(left - 1), _number(left)])
-    return float(near[at(near)[0].argmin()]), first, last
+    return float(near[at(near)[0].argmin()])
 
 
 def _first_where(condition: Callable[[int], bool], low: int, high: int) -> int:

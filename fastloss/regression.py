@@ -571,7 +571,7 @@ class Robust(RegressionLoss):
 
     Parameters
     ----------
-    alpha : float in [-1e10, 1e10], or -inf, default 1.0
+    alpha : float in [-1000, 1000], or -inf, default 1.0
         The shape: the lower, the less outliers count.
     scale : float in [1e-100, 1e100], default 1.0
         The residual at which it leaves its quadratic bowl.
@@ -608,7 +608,7 @@ class Robust(RegressionLoss):
     def __init__(self, alpha: float = 1.0, scale: float = 1.0) -> None:
         if not (isinstance(alpha, numbers.Real) and alpha == -math.inf):
             try:
-                alpha = number("alpha", alpha, at_least=-1e10, at_most=1e10)
+                alpha = number("alpha", alpha, at_least=-1e3, at_most=1e3)
             except ValueError as error:
                 raise ValueError(f"{error} (-inf is allowed, too)") from None
         arguments = {"alpha": float(alpha), "scale": number("scale", scale, at_least=1e-100, at_most=1e100)}

@@ -310,7 +310,7 @@ INSTANCES = [
     *(cls(epsilon) for cls in (fl.EpsilonInsensitive, fl.SquaredEpsilonInsensitive) for epsilon in (0.1, 0.0, 1.0)),
     fl.SquaredLogError(),
     fl.AbsolutePercentageError(), fl.AbsolutePercentageError(eps=1e-3),
-    *(fl.Robust(alpha) for alpha in (1.0, 2.0, 0.0, -2.0, 0.5, 1.5, 1e-9, -10.0, 3.0, -1e10, -np.inf)),
+    *(fl.Robust(alpha) for alpha in (1.0, 2.0, 0.0, -2.0, 0.5, 1.5, 1e-9, -10.0, 3.0, 1.99, -1000.0, -np.inf)),
     *(fl.Robust(alpha, scale) for alpha, scale in (
         (1.0, 0.1), (2.0, 0.3), (0.0, 7.0), (-2.0, 50.0), (0.5, 1e-3), (1.7, 1e3), (-np.inf, 0.3))),
     fl.Tukey(), fl.Tukey(1.0), fl.Tukey(1e3),
@@ -318,7 +318,8 @@ INSTANCES = [
     fl.Gamma(), fl.Gamma(full=True),
     *(fl.Tweedie(power, full=full) for power in (-1.0, 0.0, 1.0, 1.5, 1.7, 2.0, 3.0) for full in (False, True)),
     *(fl.Tweedie(power, link="identity") for power in (-1.0, 0.0, 1.0, 1.5, 1.7, 2.0, 3.0)),
-    fl.NegativeBinomial(), fl.NegativeBinomial(0.1), fl.NegativeBinomial(30.0),
+    fl.Tweedie(-3.0), fl.Tweedie(5.0), fl.Tweedie(1.001, link="identity"), fl.Tweedie(10.0, link="identity"),
+    fl.NegativeBinomial(), fl.NegativeBinomial(0.1), fl.NegativeBinomial(30.0), fl.NegativeBinomial(1e-8),
     fl.BinaryCrossEntropy(), fl.BinaryCrossEntropy(label_smoothing=0.1), fl.BinaryCrossEntropy(pos_weight=3.7),
     fl.BinaryCrossEntropy(pos_weight=0.0), fl.BinaryCrossEntropy(label_smoothing=0.2, pos_weight=0.3),
     fl.BinaryCrossEntropy("probabilities"), fl.BinaryCrossEntropy("probabilities", eps=1e-7),
@@ -370,6 +371,8 @@ def scaled(out):
 def limit(loss):
     """The ulp that CONTRIBUTING.md grants: 4, and 4 + 2 gamma with a free exponent gamma."""
     parameters = loss.get_params()
+    if isinstance(loss, fl.Robust):  # its exponents are up to (alpha - 2)/2
+        return 4 if loss.alpha == -np.inf or -2 <= loss.alpha <= 4 else 4 + abs(loss.alpha - 2)
     return 4 + 2 * max(parameters.get(name, 0) for name in ("gamma", "gamma_pos", "gamma_neg"))
 
 

@@ -615,7 +615,7 @@ PARAMETERS = [
         (fl.PseudoHuber, "delta"), (fl.Fair, "c"), (fl.Tukey, "c"), (fl.Robust, "scale"),
         (fl.NegativeBinomial, "dispersion"))),
     (fl.AbsolutePercentageError, "eps", [0, -1.0, np.nan, np.inf, "1", None, True]),
-    (fl.Robust, "alpha", [np.nan, np.inf, 1.1e10, -1.1e10, "1", None, True, [1.0]]),
+    (fl.Robust, "alpha", [np.nan, np.inf, 1001.0, -1001.0, "1", None, True, [1.0]]),
     (fl.Tweedie, "power", [0.5, 5e-324, 0.9999999999999999, np.nan, np.inf, -np.inf, "1", None, True, [1.5]]),
     (fl.Tweedie, "link", ["logit", "Log", "", None, 1]),
     (fl.BinaryCrossEntropy, "inputs", ["logit", "log_probabilities", None, 1]),

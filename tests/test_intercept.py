@@ -124,6 +124,12 @@ def test_the_lowest_of_many_minima(loss, seed):
     assert loss(y, np.full(30, best), sample_weight=w, reduction="sum") <= values.min() * (1 + 1e-15)
 
 
+def test_the_lowest_minimum_is_not_always_next_to_the_lowest_of_the_grid():
+    y = np.random.default_rng(27).uniform(0, 1000, 1000)
+    found = optimize.minimize_scalar(lambda z: fl.Tukey(1.0)(y, np.full(1000, z)), (852.4, 852.6), tol=1e-12)
+    assert fl.Tukey(1.0).intercept_only(y) == pytest.approx(found.x, abs=1e-6)
+
+
 # ---- known constants -------------------------------------------------------------------------------------------------
 
 LOGIT = np.log(0.05 / 0.95)

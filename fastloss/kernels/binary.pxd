@@ -289,7 +289,8 @@ cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma
     root = root if gamma > zero else zero
     gamma_b = gamma_b if gamma > zero else zero
     power = alpha * power
-    slope = power * (gamma_b + one / p_t) if power > zero else zero  # not 0·inf
+    slope = mad(power, gamma_b, power / p_t)
+    slope = slope if power > zero else zero  # not 0·inf
     surprise = power * surprise if power > zero else zero
     curve = mad(gamma - one, gamma_b, <real>2 * gamma / p_t)
     curve = mad(alpha * root * curve, root, power / p_t / p_t) if p_t > zero else infinity
@@ -317,7 +318,7 @@ cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma
     cdef bint near = s < <real>0.5
     cdef real rest = q + clip  # 1 - s
     cdef real complement = one - s
-    cdef real k, low, f, surprise, power, b, first, second, slope, curve
+    cdef real k, low, f, surprise, power, b, both, first, second, slope, curve
     cdef real positive_loss, positive_gradient, positive_hessian
     f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, zero, &k, &low)
     surprise = -log_reduced(k, f)
@@ -326,10 +327,10 @@ cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma
     b = gamma_negative * (surprise / s)
     first = power * (b + one / rest)
     second = power * (((gamma_negative - one) * b + <real>2 * gamma_negative / rest) / s + one / rest / rest)
-    # q may be subnormal, and multiplied by a large derivative
-    slope = unlift(first * p * (lifted / d)) if right_side else first * p * q
-    curve = mad(second, p * q, first * (q - p)) * p
-    curve = unlift(curve * (lifted / d)) if right_side else curve * q
+    # p·q may be subnormal, and multiplied by a large derivative
+    both = lifted / mad(e, e + <real>2, one)
+    slope = unlift(first * both)
+    curve = unlift(mad(second, unlift(both), first * (q - p)) * both)
     binary_focal(z, lifted, True, gamma_positive, focal_power(z, e, gamma_positive),
                  &positive_loss, &positive_gradient, &positive_hessian)
     surprise = power * surprise if active else zero

@@ -162,10 +162,33 @@ cdef inline real expm1_sum(real x, real low) noexcept nogil:
 
 cdef inline real times_exp(real y, real x, real low) noexcept nogil:
     """y·exp(x + low) for a small |low|, also where exp(x) alone would overflow or vanish."""
-    # 2^k in four factors, which reach as far as the largest number over the smallest; the last is halved, and exp(r)
-    # doubled, so that nothing overflows before the result does. exp(r) comes last: what is subnormal on the way to a
-    # larger result must still be exact.
-    cdef real shifted, r, f, g
+    # exp(r) comes last: what is subnormal on the way to a larger result must still be exact.
+    cdef real f, g
+    cdef real r = exp_quarters(x, low, &f, &g)
+    return y * f * f * f * g * r
+
+
+cdef inline real times_exp_by(real y, real x, real low, real factor) noexcept nogil:
+    """y·exp(x + low)·factor, for a normal factor that is not 0."""
+    # Its power of 2 joins the other powers of 2. A large y meets the smallest first, a small y the largest.
+    cdef real f, g, scale, least, most
+    cdef real r = exp_quarters(x, low, &f, &g)
+    cdef bint large = absolute(y) > <real>1
+    if real is double:
+        scale = fastloss_f64_from_bits(fastloss_bits_from_f64(factor) & <uint64_t>0x7ff0000000000000)
+    else:
+        scale = fastloss_f32_from_bits(fastloss_bits_from_f32(factor) & <uint32_t>0x7f800000)
+    g = g * scale
+    least = f if f < g else g
+    most = g if f < g else f
+    return y * (least if large else most) * f * f * (most if large else least) * (r * (factor / scale))
+
+
+cdef inline real exp_quarters(real x, real low, real* quarter, real* last) noexcept nogil:
+    """r with exp(x + low) = quarter³·last·r, powers of 2 but for r, which is above 1."""
+    # Four factors reach as far as the largest number over the smallest. Since r is not below 1, no product with the
+    # powers overflows before the result does.
+    cdef real shifted, r
     cdef uint64_t bits64, quarter64
     cdef uint32_t bits32, quarter32
     if real is double:
@@ -175,8 +198,8 @@ cdef inline real times_exp(real y, real x, real low) noexcept nogil:
         r = exp_reduced(x, low, <double>4092, &shifted)
         bits64 = fastloss_bits_from_f64(shifted)
         quarter64 = bits64 >> 2
-        f = fastloss_f64_from_bits(quarter64 << 52)
-        g = fastloss_f64_from_bits((bits64 - <uint64_t>3 * quarter64 - <uint64_t>1) << 52)
+        quarter[0] = fastloss_f64_from_bits(quarter64 << 52)
+        last[0] = fastloss_f64_from_bits((bits64 - <uint64_t>3 * quarter64 - <uint64_t>1) << 52)
     else:
         low = low if absolute(x) < <float>210 else <float>0
         x = <float>-210 if x < <float>-210 else x
@@ -184,9 +207,9 @@ cdef inline real times_exp(real y, real x, real low) noexcept nogil:
         r = exp_reduced(x, low, <float>508, &shifted)
         bits32 = fastloss_bits_from_f32(shifted)
         quarter32 = bits32 >> 2
-        f = fastloss_f32_from_bits(quarter32 << 23)
-        g = fastloss_f32_from_bits((bits32 - <uint32_t>3 * quarter32 - <uint32_t>1) << 23)
-    return y * f * f * f * g * (r + r)
+        quarter[0] = fastloss_f32_from_bits(quarter32 << 23)
+        last[0] = fastloss_f32_from_bits((bits32 - <uint32_t>3 * quarter32 - <uint32_t>1) << 23)
+    return r + r
 
 
 cdef inline real exp_negative_lifted(real x) noexcept nogil:

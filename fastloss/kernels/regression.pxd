@@ -7,7 +7,7 @@
 from .math cimport (
     absolute, cosh_minus_1, difference_rest, exp, exp_sum, exp_tail, expm1_sum, exponent_of, log1p_rest, log1p_unit,
     log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, product_rest, quotient_rest, sqrt, times_exp,
-    with_sign_of,
+    times_exp_by, with_sign_of,
 )
 from .types cimport real
 
@@ -316,7 +316,8 @@ cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* 
     cdef real a = absolute(r)
     cdef real t = a / c
     cdef real near = <real>0.5 * a * mad(t, <real>-2 / <real>3 * a, a)
-    cdef real value = c * (c * log1p_rest(t))
+    cdef real t_low = quotient_rest(a, c, t) + residual_rest(y, z, r) / c
+    cdef real value = c * (c * (log1p_rest(t) + t_low * (t / (one + t))))
     cdef bint inner = a <= c
     cdef real low
     cdef real ratio = smaller_ratio(y, z, r, c, &low)
@@ -431,8 +432,13 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         high = infinite_log if square == one / zero else high
         low = zero if square == one / zero else low
         # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
-        root = sqrt(b) if far else x / sqrt(sum_)
-        inverse = zero if far else one / sum_
+        u_low = (u - (sum_ - one)) + u_low
+        inverse = one / sum_
+        inverse = inverse - inverse * inverse * u_low
+        root = x / sqrt(sum_)
+        root = root + x_low * inverse / sqrt(sum_)
+        root = sqrt(b) if far else root
+        inverse = zero if far else inverse
         part = one if far else u / sum_
 
         if RobustLoss is RobustLog:
@@ -445,6 +451,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         else:
             exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
             value = b / alpha * expm1_sum(exponent, rest)
+            value = times_exp_by(one, exponent, rest, b / alpha) if exponent > <real>40 else value
             loss[0] = <real>0.5 * x * x if x < tiny else value
             exponent = exponent_of(<real>0.5 * (alpha - one), <real>0.5 * difference_rest(alpha, one, alpha - one),
                                    high, low, &rest)
@@ -526,7 +533,7 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z,
         half = times_exp(<real>0.5, z, zero)  # of the mean, which may overflow where a difference does not
         mean = half + half
         if PoissonLoss is Poisson:
-            linear = zero if none else <real>0.5 * y * z
+            linear = zero if none else <real>0.5 * z * y
             value = half - linear
             value = value + value
             # where both overflow
@@ -602,10 +609,9 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
     cdef real b = <real>2 - power
     cdef real a_low = difference_rest(one, power, a)
     cdef real b_low = difference_rest(<real>2, power, b)
-    cdef bint large = absolute(y) > one
     cdef real high, low, exponent, rest, mean, unit, value, slope, curve, linear, growing, linear_slope, linear_curve
     cdef real both_value, both_slope, both_curve
-    cdef bint both, inside
+    cdef bint inside
 
     low = zero
     high = z
@@ -613,43 +619,41 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
         high = log_high(z, &low)
         high = <real>1e30 if z == infinity else high  # beyond what any power needs
     exponent = exponent_of(a, a_low, high, low, &rest)
-    linear = times_exp(y / a if large else y, exponent, rest) / (one if large else a)
+    linear = times_exp_by(y, exponent, rest, one / a)
     if TweedieLoss is not TweedieIdentity:
         linear_slope = times_exp(y, exponent, rest)
-        linear_curve = times_exp(a * y if large else y, exponent, rest) * (one if large else a)
+        linear_curve = times_exp_by(y, exponent, rest, a)
         # where both parts of a difference overflow: mean^a times what remains
         mean = exp(z)
-        unit = one if large else <real>1048576.0  # 2^20
+        unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
         both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest)
         both_slope = times_exp(mean - y, exponent, rest)
         both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest)
     exponent = exponent_of(b, b_low, high, low, &rest)
-    value = times_exp(one / b, exponent, rest) - linear
+    value = times_exp_by(one, exponent, rest, one / b) - linear
     if TweedieLoss is not TweedieIdentity:
         growing = times_exp(one, exponent, rest)
         slope = growing - linear_slope
-        curve = times_exp(b, exponent, rest) - linear_curve
-        both = absolute(linear_slope) == infinity
-        both = both & (growing == infinity)
-        value = both_value if both else value
-        slope = both_slope if both else slope
-        curve = both_curve if both else curve
+        curve = times_exp_by(one, exponent, rest, b) - linear_curve
+        value = value if value == value else both_value
+        slope = slope if slope == slope else both_slope
+        curve = curve if curve == curve else both_curve
     else:
         exponent = exponent_of(-power, zero, high, low, &rest)
         slope = times_exp(one if z == infinity else z - y, exponent, rest)
         # mean^(-1-power)·(a·mean + power·y), the sum neither too large nor subnormal
-        unit = <real>0.25 if absolute(a) * z + absolute(power) * y == infinity else one
+        unit = <real>0.000244140625 if absolute(a) * z + absolute(power) * y == infinity else one  # 2^-12
         if real is double:
             unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
         else:
             unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
         exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
-        curve = times_exp(mad(a * unit, z, power * unit * y), exponent, rest) / unit
+        curve = times_exp_by(mad(a * unit, z, power * unit * y), exponent, rest, one / unit)
         curve = slope if z == infinity else curve  # both 0, or both inf
     if TweedieLoss is not Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
-        growing = times_exp(one / (a * b), exponent, rest)
+        growing = times_exp_by(one, exponent, rest, one / (a * b))
         value = value + (growing if absolute(y) > zero else zero)
         value = zero if value < zero else value
         value = value if value == value else infinity
@@ -682,22 +686,18 @@ cdef inline void negative_binomial(real y, real z, real dispersion,
     cdef real linear = zero if y == zero else y * rest
     cdef real mean = exp(z)
     cdef real scale = inverse if right_side else dispersion
-    cdef real both = y + inverse
-    cdef real large, tiny
-    cdef bint late
+    cdef real tiny
     if real is double:
         tiny = <double>1e-17
-        large = <double>1e150
     else:
         tiny = <float>1e-9
-        large = <float>1e18
     softplus = inverse * softplus
     softplus = softplus if right_side | (t > tiny) else mean
-    loss[0] = softplus + linear
-    gradient[0] = ((inverse - inverse * times_exp(y, -z, zero)) if right_side else (mean - y)) / d
-    late = both > large
-    both = times_exp(both if late else both * scale, -z if right_side else z, zero) * (scale if late else one)
-    hessian[0] = both / mad(t, t + <real>2, one)
+    softplus = softplus + linear
+    loss[0] = softplus if softplus == softplus else one / zero  # inf - inf
+    linear = inverse - times_exp_by(y, -z, zero, inverse)
+    gradient[0] = (linear if right_side else mean - y) / d
+    hessian[0] = times_exp_by(y + inverse, -z if right_side else z, zero, scale) / mad(t, t + <real>2, one)
 
 
 cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, real* loss, real* gradient,
