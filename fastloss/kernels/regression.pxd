@@ -305,7 +305,7 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
         far = (a - <float>0.693145751953125) + (logarithm + (low - <float>1.4286068e-06))
     loss[0] = logarithm if near else far
     gradient[0] = with_sign_of(-t / d, r)
-    hessian[0] = <real>4 * (e / d / d)
+    hessian[0] = <real>4 * (e / mad(e, e + <real>2, <real>1))
 
 
 cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
