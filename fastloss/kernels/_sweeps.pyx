@@ -10,6 +10,7 @@ from . cimport math
 from .binary cimport BinaryLoss, LogitsLoss, binary
 from .math cimport fastloss_f32_from_bits
 from .regression cimport LightLoss, PairLoss, RegressionLoss, regression, regression_pair
+from .wide cimport ResidualLoss, WideLoss, bounds
 from .types cimport (
     ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
     LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
@@ -24,31 +25,66 @@ ctypedef fused PointwiseLoss:
 
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
 
+cdef inline bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
+    """Whether a block holds numbers so large or small that exponentials may leave the normal range on the way."""
+    cdef Py_ssize_t i
+    cdef int64_t wide64 = 0
+    cdef int32_t wide32 = 0
+    cdef bint wide
+    cdef real y, z, y_least, y_most, z_least, z_most
+    bounds(p, &y_least, &y_most, &z_least, &z_most)
+    for i in range(n):
+        z = math.absolute(y_pred[i])
+        if WideLoss in ResidualLoss:
+            y = math.absolute(y_pred[i] - y_true[i])
+        else:
+            y = math.absolute(y_true[i])
+        wide = (y > y_most) | (z > z_most) | ((y > <real>0) & (y < y_least)) | (z < z_least)
+        if WideLoss in PairLoss:
+            wide = wide | (math.absolute(y_pred[n + i]) > <real>20)
+        if real is double:
+            wide64 |= wide
+        else:
+            wide32 |= wide
+    return (wide64 | wide32) != 0
+
+
 cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
                        const real* varying, real scale, real* loss, real* gradient, real* hessian,
                        int mode) noexcept nogil:
     # `mode` is a constant wherever this is inlined: what is not wanted is never computed.
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
-    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
     cdef real unaligned[1024 + 16]
     cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
             exponentials[i] = math.exp_negative_lifted(math.absolute(y_pred[i]))
+    if PointwiseLoss in WideLoss:
+        if not is_wide(&p, n, y_true, y_pred):
+            elements(&p, n, y_true, y_pred, varying, exponentials, scale, loss, gradient, hessian, mode, False)
+            return
+    elements(&p, n, y_true, y_pred, varying, exponentials, scale, loss, gradient, hessian, mode, True)
+
+
+cdef inline void elements(const PointwiseLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred,
+                          const real* varying, const real* exponentials, real scale, real* loss, real* gradient,
+                          real* hessian, int mode, bint wide) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
     for i in range(n):
         y = y_true[i]
         z = y_pred[i]
         if PointwiseLoss in RegressionLoss:
-            regression(&p, y, z, varying[i], &value, &slope, &curve)
+            regression(p, y, z, varying[i], wide, &value, &slope, &curve)
             known = z - y
         elif PointwiseLoss in PairLoss:
             second = y_pred[n + i]
-            regression_pair(&p, y, z, second, &value, &slope, &curve, &second_slope, &second_curve)
+            regression_pair(p, y, z, second, wide, &value, &slope, &curve, &second_slope, &second_curve)
             known = z - y  # a NaN in the second prediction is one in all outputs by itself
         else:
-            binary(&p, y, z, varying[i], exponentials[i], &value, &slope, &curve)
+            binary(p, y, z, varying[i], exponentials[i], wide, &value, &slope, &curve)
             known = z
         # NaN in, NaN out, whatever the formula selects
         if PointwiseLoss not in LightLoss:
@@ -187,7 +223,11 @@ cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n,
                 const real* values) noexcept nogil:
     cdef Py_ssize_t row = start // inner, column = start % inner, i
-    cdef char* data
+    cdef char* data = stream.data + start * stream.inner_stride
+    if is_linear(stream, inner):
+        for i in range(n):
+            (<real*>(data + i * stream.inner_stride))[0] = values[i]
+        return
     for i in range(n):
         data = stream.data + row * stream.outer_stride + column * stream.inner_stride
         (<real*>data)[0] = values[i]
@@ -230,16 +270,23 @@ cdef inline int look_at_targets(const real* y, Py_ssize_t n, bint soft, bint sig
             | (SIGNED_TARGET if minus64 | minus32 else 0))
 
 
-cdef int look_at_range(const real* y, Py_ssize_t n, real lowest, bint open_end) noexcept nogil:
-    """Checks targets: above `lowest`, or, if the end is not open, `lowest` itself; NaN passes."""
+cdef int look_at_range(const real* y, Py_ssize_t n, int target) noexcept nogil:
+    """Checks that targets are above the lowest number that is not allowed; NaN passes."""
     cdef Py_ssize_t i
     cdef int64_t bad64 = 0
     cdef int32_t bad32 = 0
+    cdef bint bad
+    cdef real forbidden = <real>0
+    if target == NON_NEGATIVE:
+        forbidden = -math.smallest(forbidden)
+    elif target == ABOVE_MINUS_ONE:
+        forbidden = <real>-1
     for i in range(n):
+        bad = y[i] <= forbidden
         if real is double:
-            bad64 |= y[i] < lowest or (open_end and y[i] == lowest)
+            bad64 |= bad
         else:
-            bad32 |= y[i] < lowest or (open_end and y[i] == lowest)
+            bad32 |= bad
     return BAD_TARGET if bad64 | bad32 else 0
 
 
@@ -391,8 +438,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
             flags |= read_targets(y, n, job.target == BINARY_SOFT, y_scratch, &y)
         elif labelled and job.target >= NON_NEGATIVE:
-            flags |= look_at_range(y, n, <real>-1 if job.target == ABOVE_MINUS_ONE else <real>0,
-                                   job.target != NON_NEGATIVE)
+            flags |= look_at_range(y, n, job.target)
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:

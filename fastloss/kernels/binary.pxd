@@ -5,7 +5,7 @@
 # dealt with by the sweep.
 
 from .math cimport (
-    absolute, atan_ratio, exp, log, log1p, log1p_unit, log1p_unit_rest, log_high, log_reduced, mad, mantissa_sum,
+    absolute, atan_ratio, exp_in, log, log1p, log1p_unit, log1p_unit_rest, log_high, log_reduced, mad, mantissa_sum,
     power_of, product_rest, smallest, sqrt, times_two_over_pi, unlift, with_sign_of,
 )
 from .types cimport real
@@ -89,7 +89,7 @@ ctypedef fused BinaryLoss:
     SharpArctan
 
 
-cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted,
+cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted, bint wide,
                         real* loss, real* gradient, real* hessian) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
@@ -156,7 +156,7 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         hessian[0] = <real>2 if (wrong > zero) & (not far) else zero
 
     elif BinaryLoss is Exponential:
-        moved = exp(-m)
+        moved = exp_in(-m, zero, wide)
         loss[0] = moved
         gradient[0] = -moved if positive else moved
         hessian[0] = moved

@@ -5,9 +5,9 @@
 # let a NaN of r through by themselves.
 
 from .math cimport (
-    absolute, cosh_minus_1, difference_rest, exp, exp_sum, exp_tail, expm1_sum, exponent_of, log1p_rest, log1p_unit,
+    absolute, cosh_minus_1, difference_rest, exp_in, exp_sum, exp_tail, expm1_sum, exponent_of, log1p_rest, log1p_unit,
     log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, product_rest, quotient_rest, sqrt, times_exp,
-    times_exp_by, with_sign_of,
+    times_exp_by, with_sign_of, remainder,
 )
 from .types cimport real
 
@@ -151,7 +151,7 @@ ctypedef fused PairLoss:
     GaussianNLL
 
 
-cdef inline void regression(const RegressionLoss* p, real y, real z, real v,
+cdef inline void regression(const RegressionLoss* p, real y, real z, real v, bint wide,
                             real* loss, real* gradient, real* hessian) noexcept nogil:
     if RegressionLoss in LightLoss:
         light(p, y, z, v, loss, gradient, hessian)
@@ -164,17 +164,17 @@ cdef inline void regression(const RegressionLoss* p, real y, real z, real v,
     elif RegressionLoss is Tukey:
         tukey(y, z, <real>p.c, loss, gradient, hessian)
     elif RegressionLoss in RobustLoss:
-        robust(p, y, z, loss, gradient, hessian)
+        robust(p, y, z, wide, loss, gradient, hessian)
     elif RegressionLoss is SquaredLogError:
-        squared_log_error(y, z, loss, gradient, hessian)
+        squared_log_error(y, z, wide, loss, gradient, hessian)
     elif RegressionLoss in PoissonLoss:
-        poisson(p, y, z, loss, gradient, hessian)
+        poisson(p, y, z, wide, loss, gradient, hessian)
     elif RegressionLoss in GammaLoss:
-        gamma(p, y, z, loss, gradient, hessian)
+        gamma(p, y, z, wide, loss, gradient, hessian)
     elif RegressionLoss in TweedieLoss:
-        tweedie(p, y, z, loss, gradient, hessian)
+        tweedie(p, y, z, wide, loss, gradient, hessian)
     elif RegressionLoss is NegativeBinomial:
-        negative_binomial(y, z, <real>p.dispersion, loss, gradient, hessian)
+        negative_binomial(y, z, <real>p.dispersion, wide, loss, gradient, hessian)
 
 
 # ---- losses of the residual ------------------------------------------------------------------------------------------
@@ -364,7 +364,8 @@ cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real*
     hessian[0] = curve if inside else zero
 
 
-cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
+                        real* loss, real* gradient, real* hessian) noexcept nogil:
     # x = |r|/c and u = x²/b, b = |alpha - 2|, each with the rest that rounding took; L = log(1 + u):
     # loss b/alpha·expm1(alpha/2·L), gradient x/sqrt(1 + u)·exp((alpha - 1)/2·L)/c, and
     # Hessian exp((alpha - 2)/2·L)·(1 + (alpha - 1)·u)/(1 + u)/c².
@@ -375,7 +376,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
     cdef real r = z - y
     cdef real a = absolute(r)
     cdef real x = a / c
-    cdef real x_low = quotient_rest(a, c, x) + residual_rest(y, z, r) / c
+    cdef real x_low = (remainder(a, c, x) + residual_rest(y, z, r)) * (one / c)
     cdef real alpha, b, b_low, square, square_low, u, u_low, sum_, k, f, f_low, high, low, root, inverse, part
     cdef real slope, curve, value, exponent, rest, limit, down, offset, tiny, infinite_log
     cdef bint far
@@ -392,9 +393,9 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         square = <real>1e4 if far else square
         square_low = zero if far else square_low
         loss[0] = -expm1_sum(<real>-0.5 * square, <real>-0.5 * square_low)
-        slope = times_exp(x / c, <real>-0.5 * square, <real>-0.5 * square_low)
+        slope = times_exp(x / c, <real>-0.5 * square, <real>-0.5 * square_low, wide)
         gradient[0] = with_sign_of(zero if far else slope, r)
-        curve = times_exp(((one - square) - square_low) / c / c, <real>-0.5 * square, <real>-0.5 * square_low)
+        curve = times_exp(((one - square) - square_low) / c / c, <real>-0.5 * square, <real>-0.5 * square_low, wide)
         hessian[0] = zero if far else curve
 
     else:
@@ -416,33 +417,39 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         b = absolute(two - alpha)
         b_low = with_sign_times(difference_rest(two, alpha, two - alpha), two - alpha)
         # Very large x are scaled, so that x² does not overflow: u = u'·2^offset, far beyond 1.
-        far = x > limit
-        value = a * down / c if far else x
-        x_low = zero if far else x_low
+        far = False
+        value = x
+        if wide:
+            far = x > limit
+            value = a * down / c if far else x
+            x_low = zero if far else x_low
+            x_low = x_low if x_low - x_low == zero else zero
         square = value * value
         square_low = mad(two * value, x_low, product_rest(value, value, square))
-        u = square / b
-        u_low = quotient_rest(square, b, u) + (square_low - u * b_low) / b
+        u = square * (one / b)
+        u_low = (remainder(square, b, u) + (square_low - u * b_low)) * (one / b)
+        if wide:
+            u_low = u_low if u_low - u_low == zero else zero
         sum_ = u if far else one + u
         f = mantissa_sum(sum_, zero if far else u - (sum_ - one), zero if far else u_low, &k, &f_low)
         k = k + offset if far else k
         high = log_parts(k, f, &low)
         low = low + f_low
-        # infinite: beyond what any power needs, but no 0·inf with a power of 0
-        high = infinite_log if square == one / zero else high
-        low = zero if square == one / zero else low
+        if wide:  # infinite: beyond what any power needs, but no 0·inf with a power of 0
+            high = infinite_log if square == one / zero else high
+            low = zero if square == one / zero else low
         # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
         u_low = (u - (sum_ - one)) + u_low
         inverse = one / sum_
         inverse = inverse - inverse * inverse * u_low
-        root = x / sqrt(sum_)
-        root = root + x_low * inverse / sqrt(sum_)
-        root = sqrt(b) if far else root
+        root = sqrt(b) if far else x / sqrt(sum_)
         inverse = zero if far else inverse
         part = one if far else u / sum_
 
         if RobustLoss is RobustLog:
-            high = x if square == one / zero else high + low
+            high = high + low
+            if wide:
+                high = x if square == one / zero else high
             loss[0] = <real>0.5 * x * x if x < tiny else high
             slope = two * down / value if far else x / sum_
             curve = two * down / value / value * down if far else inverse
@@ -451,20 +458,21 @@ cdef inline void robust(const RobustLoss* p, real y, real z, real* loss, real* g
         else:
             exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
             value = b / alpha * expm1_sum(exponent, rest)
-            value = times_exp_by(one, exponent, rest, b / alpha) if exponent > <real>40 else value
+            if wide:
+                value = times_exp_by(one, exponent, rest, b / alpha, wide) if exponent > <real>40 else value
             loss[0] = <real>0.5 * x * x if x < tiny else value
             exponent = exponent_of(<real>0.5 * (alpha - one), <real>0.5 * difference_rest(alpha, one, alpha - one),
                                    high, low, &rest)
-            slope = times_exp(root / c, exponent, rest)
+            slope = times_exp(root * (one / c), exponent, rest, wide)
             gradient[0] = with_sign_of(slope, r)
             exponent = exponent_of(<real>0.5 * (alpha - two), <real>0.5 * difference_rest(alpha, two, alpha - two),
                                    high, low, &rest)
-            hessian[0] = times_exp(mad(alpha - one, part, inverse) / c / c, exponent, rest)
+            hessian[0] = times_exp(mad(alpha - one, part, inverse) / c / c, exponent, rest, wide)
 
 
 # ---- losses of the logarithm, and of distributions -------------------------------------------------------------------
 
-cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void squared_log_error(real y, real z, bint wide, real* loss, real* gradient, real* hessian) noexcept nogil:
     # d = log1p(z) - log1p(y) = ±log1p(|r|/(1 + min)), which does not cancel; with the rests of r, 1 + min and the
     # ratio.
     cdef real zero = <real>0
@@ -475,7 +483,7 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     cdef real least = z if z < y else y
     cdef real below = one + least
     cdef real below_low = least - (below - one)
-    cdef real ratio, rest, limit, down, shift, k, f, f_low, d, d_low, sum_, above, slope, curve
+    cdef real ratio, inverse, rest, limit, down, shift, k, f, f_low, d, d_low, sum_, above, slope, curve
     cdef bint far, at_infinity
     if real is double:
         limit = <double>9.745314011399999e+288  # 2^960
@@ -485,14 +493,18 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
         limit = <float>1.2676506002282294e+30  # 2^100
         down = <float>1.4901161193847656e-08  # 2^-26
         shift = <float>26
-    far = (a > limit) & (below < one)  # the ratio may overflow
-    a = a * down if far else a
+    far = False
+    if wide:
+        far = (a > limit) & (below < one)  # the ratio may overflow
+        a = a * down if far else a
+    inverse = one / below
     ratio = a / below
-    rest = quotient_rest(a, below, ratio) + (residual_rest(y, z, r) - ratio * below_low) / below
-    rest = rest if rest - rest == zero else zero
+    rest = (remainder(a, below, ratio) + (residual_rest(y, z, r) - ratio * below_low)) * inverse
     sum_ = ratio if far else one + ratio
     below_low = ratio - (sum_ - one)
-    below_low = below_low if below_low == below_low else zero
+    if wide:
+        rest = rest if rest - rest == zero else zero
+        below_low = below_low if below_low == below_low else zero
     f = mantissa_sum(sum_, zero if far else below_low, zero if far else rest, &k, &f_low)
     k = k + shift if far else k
     d = log_parts(k, f, &d_low)
@@ -510,7 +522,7 @@ cdef inline void squared_log_error(real y, real z, real* loss, real* gradient, r
     hessian[0] = curve if above >= zero else zero / zero
 
 
-cdef inline void poisson(const PoissonLoss* p, real y, real z,
+cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
                          real* loss, real* gradient, real* hessian) noexcept nogil:
     # Half deviances y·(e^d - 1 - d), d = log(mean/y), near d = 0 without cancellation.
     cdef real zero = <real>0
@@ -530,16 +542,16 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z,
         gradient[0] = value if z > zero else zero / zero
         hessian[0] = y / z / z if z > zero else zero / zero
     else:
-        half = times_exp(<real>0.5, z, zero)  # of the mean, which may overflow where a difference does not
+        half = times_exp(<real>0.5, z, zero, wide)  # of the mean, which may overflow where a difference does not
         mean = half + half
         if PoissonLoss is Poisson:
             linear = zero if none else <real>0.5 * z * y
             value = half - linear
             value = value + value
-            # where both overflow
-            both = times_exp(<real>4.76837158203125e-07, z, zero) - <real>4.76837158203125e-07 * y * z  # 2^-21
-            both = infinity if z > <real>1000 else both * <real>2097152.0
-            value = value if value == value else both
+            if wide:  # where both overflow
+                both = times_exp(<real>4.76837158203125e-07, z, zero, wide) - <real>4.76837158203125e-07 * y * z  # 2^-21
+                both = infinity if z > <real>1000 else both * <real>2097152.0
+                value = value if value == value else both
         else:
             d = log_high(y, &low)
             d = (z - d) - low
@@ -548,7 +560,8 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z,
             value = value + value
             value = y * near if absolute(d) < <real>0.34 else value
             value = mean if none else value
-            value = infinity if half == infinity else value
+            if wide:
+                value = infinity if half == infinity else value
         value_of_slope = half - <real>0.5 * y
         loss[0] = value
         gradient[0] = value_of_slope + value_of_slope
@@ -563,7 +576,8 @@ cdef inline real ratio_deviance(real a, real b, real difference, real* logarithm
     return log_rest(t) + t_low * t
 
 
-cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void gamma(const GammaLoss* p, real y, real z, bint wide,
+                       real* loss, real* gradient, real* hessian) noexcept nogil:
     # Half deviances e^d - 1 - d, d = log(y/mean), near d = 0 without cancellation.
     cdef real zero = <real>0
     cdef real one = <real>1
@@ -582,7 +596,7 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gra
         gradient[0] = value if z > zero else zero / zero
         hessian[0] = mad(<real>2, ratio, -one) / z / z if z > zero else zero / zero
     else:
-        ratio = times_exp(y, -z, zero)
+        ratio = times_exp(y, -z, zero, wide)
         if GammaLoss is Gamma:
             value = z + ratio
         else:
@@ -591,12 +605,14 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, real* loss, real* gra
             near = d * d * exp_tail(d)
             value = (ratio - d) - one
             value = near if absolute(d) < <real>0.34 else value
-        loss[0] = infinity if ratio == infinity else value
+        if wide:
+            value = infinity if ratio == infinity else value
+        loss[0] = value
         gradient[0] = one - ratio
         hessian[0] = ratio
 
 
-cdef inline void tweedie(const TweedieLoss* p, real y, real z,
+cdef inline void tweedie(const TweedieLoss* p, real y, real z, bint wide,
                          real* loss, real* gradient, real* hessian) noexcept nogil:
     # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b). A factor is
     # multiplied into a power before or after it, where it neither overflows nor costs a subnormal number its digits.
@@ -619,44 +635,49 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
         high = log_high(z, &low)
         high = <real>1e30 if z == infinity else high  # beyond what any power needs
     exponent = exponent_of(a, a_low, high, low, &rest)
-    linear = times_exp_by(y, exponent, rest, one / a)
+    linear = times_exp_by(y, exponent, rest, one / a, wide)
     if TweedieLoss is not TweedieIdentity:
-        linear_slope = times_exp(y, exponent, rest)
-        linear_curve = times_exp_by(y, exponent, rest, a)
-        # where both parts of a difference overflow: mean^a times what remains
-        mean = exp(z)
-        unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
-        both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest)
-        both_slope = times_exp(mean - y, exponent, rest)
-        both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest)
+        linear_slope = times_exp(y, exponent, rest, wide)
+        linear_curve = times_exp_by(y, exponent, rest, a, wide)
+        if wide:  # where both parts of a difference overflow: mean^a times what remains
+            mean = exp_in(z, zero, wide)
+            unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
+            both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest, wide)
+            both_slope = times_exp(mean - y, exponent, rest, wide)
+            both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest, wide)
     exponent = exponent_of(b, b_low, high, low, &rest)
-    value = times_exp_by(one, exponent, rest, one / b) - linear
+    value = times_exp_by(one, exponent, rest, one / b, wide) - linear
     if TweedieLoss is not TweedieIdentity:
-        growing = times_exp(one, exponent, rest)
+        growing = times_exp(one, exponent, rest, wide)
         slope = growing - linear_slope
-        curve = times_exp_by(one, exponent, rest, b) - linear_curve
-        value = value if value == value else both_value
-        slope = slope if slope == slope else both_slope
-        curve = curve if curve == curve else both_curve
+        curve = times_exp_by(one, exponent, rest, b, wide) - linear_curve
+        if wide:
+            value = value if value == value else both_value
+            slope = slope if slope == slope else both_slope
+            curve = curve if curve == curve else both_curve
     else:
         exponent = exponent_of(-power, zero, high, low, &rest)
-        slope = times_exp(one if z == infinity else z - y, exponent, rest)
+        slope = times_exp(one if z == infinity else z - y, exponent, rest, wide)
         # mean^(-1-power)·(a·mean + power·y), the sum neither too large nor subnormal
-        unit = <real>0.000244140625 if absolute(a) * z + absolute(power) * y == infinity else one  # 2^-12
-        if real is double:
-            unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
-        else:
-            unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
+        unit = one
+        if wide:
+            unit = <real>0.000244140625 if absolute(a) * z + absolute(power) * y == infinity else one  # 2^-12
+            if real is double:
+                unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
+            else:
+                unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
         exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
-        curve = times_exp_by(mad(a * unit, z, power * unit * y), exponent, rest, one / unit)
-        curve = slope if z == infinity else curve  # both 0, or both inf
+        curve = times_exp_by(mad(a * unit, z, power * unit * y), exponent, rest, one / unit, wide)
+        if wide:
+            curve = slope if z == infinity else curve  # both 0, or both inf
     if TweedieLoss is not Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
-        growing = times_exp_by(one, exponent, rest, one / (a * b))
+        growing = times_exp_by(one, exponent, rest, one / (a * b), wide)
         value = value + (growing if absolute(y) > zero else zero)
         value = zero if value < zero else value
-        value = value if value == value else infinity
+        if wide:
+            value = value if value == value else infinity
     if TweedieLoss is TweedieIdentity:
         inside = z > zero
         value = value if inside else nan
@@ -667,7 +688,7 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z,
     hessian[0] = curve
 
 
-cdef inline void negative_binomial(real y, real z, real dispersion,
+cdef inline void negative_binomial(real y, real z, real dispersion, bint wide,
                                    real* loss, real* gradient, real* hessian) noexcept nogil:
     # With a the dispersion, u = z + log(a) and t = exp(-|u|): softplus(u) = log1p(t) + max(u, 0); what y multiplies is
     # softplus(u) - z, which does not cancel. Where t is subnormal, 1/a·t would be coarse.
@@ -678,13 +699,13 @@ cdef inline void negative_binomial(real y, real z, real dispersion,
     cdef real high = log_high(dispersion, &low)
     cdef real u = (z + high) + low
     cdef bint right_side = u > zero
-    cdef real t = times_exp(inverse if right_side else dispersion, -z if right_side else z, zero)
+    cdef real t = times_exp(inverse if right_side else dispersion, -z if right_side else z, zero, wide)
     cdef real d = one + t
     cdef real logarithm = log1p_unit(t)
     cdef real softplus = logarithm + (u if right_side else zero)
     cdef real rest = logarithm + ((high + low) if right_side else -z)
     cdef real linear = zero if y == zero else y * rest
-    cdef real mean = exp(z)
+    cdef real mean = exp_in(z, zero, wide)
     cdef real scale = inverse if right_side else dispersion
     cdef real tiny
     if real is double:
@@ -694,24 +715,28 @@ cdef inline void negative_binomial(real y, real z, real dispersion,
     softplus = inverse * softplus
     softplus = softplus if right_side | (t > tiny) else mean
     softplus = softplus + linear
-    loss[0] = softplus if softplus == softplus else one / zero  # inf - inf
-    linear = inverse - times_exp_by(y, -z, zero, inverse)
+    if wide:
+        softplus = softplus if softplus == softplus else one / zero  # inf - inf
+    loss[0] = softplus
+    linear = inverse - times_exp_by(y, -z, zero, inverse, wide)
     gradient[0] = (linear if right_side else mean - y) / d
-    hessian[0] = times_exp_by(y + inverse, -z if right_side else z, zero, scale) / mad(t, t + <real>2, one)
+    hessian[0] = times_exp_by(y + inverse, -z if right_side else z, zero, scale, wide) / mad(t, t + <real>2, one)
 
 
-cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, real* loss, real* gradient,
+cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, bint wide, real* loss, real* gradient,
                                  real* hessian, real* second_gradient, real* second_hessian) noexcept nogil:
     # mean z, logarithm of the variance s: what is squared is r·e^(-s/2).
     cdef real zero = <real>0
     cdef real half = <real>0.5
     cdef real infinity = <real>1 / zero
     cdef real r = z - y
-    cdef real error = times_exp(r, -half * second, zero)
+    cdef real error = times_exp(r, -half * second, zero, wide)
     cdef real square = half * error * error
     cdef real value = mad(half, second, square) + <real>p.constant
-    loss[0] = infinity if square == infinity else value  # not inf - inf
-    gradient[0] = times_exp(r, -second, zero)
-    hessian[0] = exp(-second)
+    if wide:
+        value = infinity if square == infinity else value  # not inf - inf
+    loss[0] = value
+    gradient[0] = times_exp(r, -second, zero, wide)
+    hessian[0] = exp_in(-second, zero, wide)
     second_gradient[0] = half - square
     second_hessian[0] = square
