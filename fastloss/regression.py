@@ -615,6 +615,8 @@ class Robust(RegressionLoss):
         fields = {"scale": arguments["scale"]}
         if alpha == 2:
             self._bind("RobustSquare", fields, arguments)
+        elif alpha == 1:
+            self._bind("RobustRoot", fields, arguments)
         elif abs(alpha) < 1e-20:
             self._bind("RobustLog", fields, arguments, cost=TRANSCENDENTAL)
         elif alpha == -math.inf:

@@ -58,6 +58,9 @@ cdef struct Robust:  # any alpha but these:
 cdef struct RobustSquare:  # alpha = 2
     double scale
 
+cdef struct RobustRoot:  # alpha = 1
+    double scale
+
 cdef struct RobustLog:  # alpha = 0
     double scale
 
@@ -115,6 +118,7 @@ ctypedef fused LightLoss:
 ctypedef fused RobustLoss:
     Robust
     RobustSquare
+    RobustRoot
     RobustLog
     RobustExponential
 
@@ -386,6 +390,21 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
         gradient[0] = with_sign_of(x / c, r)
         hessian[0] = one / c / c
 
+    elif RobustLoss is RobustRoot:  # sqrt(1 + x²) - 1, with the ratio t as in pseudo_huber
+        far = x > one
+        part = smaller_ratio(y, z, r, c, &low)
+        square = mad(part, part, one)
+        root = sqrt(square)
+        inverse = (one if far else part) / root
+        value = x / (root + (part if far else one))
+        value = value if far else value * part
+        loss[0] = mad(x_low, inverse, value) if x_low - x_low == zero else value
+        gradient[0] = with_sign_of(inverse / c, r)
+        curve = part / c * (part / c) * part
+        curve = (curve if far else one / c / c) / (square * root)
+        low = <real>3 * (low / part if far else -part * low) / square
+        hessian[0] = mad(curve, low, curve) if part > zero else curve
+
     elif RobustLoss is RobustExponential:
         square = x * x
         square_low = mad(two * x, x_low, product_rest(x, x, square))
@@ -528,7 +547,7 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
-    cdef real mean, half, linear, d, low, near, value, value_of_slope, both
+    cdef real mean, half, linear, d, low, near, value, value_of_slope, both, unit
     cdef bint none = y == zero
 
     if PoissonLoss is PoissonIdentity:
@@ -549,8 +568,9 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
             value = half - linear
             value = value + value
             if wide:  # where both overflow
-                both = times_exp(<real>4.76837158203125e-07, z, zero, wide) - <real>4.76837158203125e-07 * y * z  # 2^-21
-                both = infinity if z > <real>1000 else both * <real>2097152.0
+                unit = <real>4.76837158203125e-07  # 2^-21
+                both = times_exp(unit, z, zero, wide) - unit * y * z
+                both = infinity if z > <real>1000 else both / unit
                 value = value if value == value else both
         else:
             d = log_high(y, &low)
