@@ -290,11 +290,14 @@ cdef int look_at_range(const real* y, Py_ssize_t n, int target) noexcept nogil:
     return BAD_TARGET if bad64 | bad32 else 0
 
 
-cdef int read_targets(const real* y, Py_ssize_t n, bint soft, real* scratch, const real** targets) noexcept nogil:
-    """Labels from 0 to 1, in place: as they stand, or, where a -1 was seen, in scratch with 0 for it."""
+cdef int read_targets(const real* y, Py_ssize_t n, bint soft, bint signed, real* scratch,
+                      const real** targets) noexcept nogil:
+    """Labels from 0 to 1, in place: as they stand, or, where a -1 was seen, in scratch with 0 for it. `signed` says
+    that one was seen before, which saves a look."""
     # The four cases apart, so that each is a loop without branches.
-    cdef int flags = look_at_targets(y, n, True, False, scratch) if soft else look_at_targets(
-        y, n, False, False, scratch)
+    cdef int flags = BAD_TARGET
+    if not signed:
+        flags = look_at_targets(y, n, True, False, scratch) if soft else look_at_targets(y, n, False, False, scratch)
     targets[0] = y
     if flags & BAD_TARGET:
         targets[0] = scratch
@@ -436,7 +439,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if labelled:
             y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
         if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
-            flags |= read_targets(y, n, job.target == BINARY_SOFT, y_scratch, &y)
+            flags |= read_targets(y, n, job.target == BINARY_SOFT, flags & SIGNED_TARGET, y_scratch, &y)
         elif labelled and job.target >= NON_NEGATIVE:
             flags |= look_at_range(y, n, job.target)
         if job.weighted:
