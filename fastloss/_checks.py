@@ -67,6 +67,8 @@ _SINGULAR = {"quantile": (0, 1), "expectile": (0, 1), "alpha": (0, 2), "power": 
 def float32_fault(parameters: Mapping[str, Any]) -> str | None:
     """Says which parameter leaves the range of float32, in which float32 predictions are computed."""
     for name, value in parameters.items():
+        if name == "class_weight" or not isinstance(value, (float, np.ndarray)):
+            continue
         given = np.asarray(value, dtype=np.float64)
         with np.errstate(over="ignore", under="ignore"):
             rounded = given.astype(np.float32)

@@ -202,7 +202,7 @@ class AsymmetricFocal(BinaryLoss):
         How fast easy positives fade.
     gamma_neg : float in [0, 1e100], default 4.0
         How fast easy negatives fade.
-    clip : float in [0, 1), default 0.05
+    clip : 0, or float in [1e-15, 1), default 0.05
         What is taken from p for negatives.
     class_weight : dict, array of shape (2,) or (k, 2), "balanced" or DynamicClassWeight, optional
         Weighs samples by their label: (1 - y)·weight₀ + y·weight₁. A dict's keys are 0 (or -1) and 1.
@@ -246,6 +246,8 @@ class AsymmetricFocal(BinaryLoss):
             "class_weight": class_weight,
         }
         gammas = {"gamma_positive": arguments["gamma_pos"], "gamma_negative": arguments["gamma_neg"]}
+        if 0 < arguments["clip"] < 1e-15:
+            raise ValueError(f"clip must be 0, or >= 1e-15 and < 1, got {clip!r}")
         if clip:
             self._bind("AsymmetricFocal", {**gammas, "clip": arguments["clip"]}, arguments, cost=2 * TRANSCENDENTAL)
         else:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import kernels
+from ._checks import float32_fault
 from ._intercept import best_constant, search
 from ._typing import Array, Reduction
 
@@ -79,7 +80,8 @@ class Loss:
         value = arguments.get(varying)
         object.__setattr__(self, "_evaluator", kernels.bind(
             formula, dict(fields), target=self.target, cost=cost, varying_name=varying,
-            varying=1.0 if value is None else value, class_weight=class_weight))
+            varying=1.0 if value is None else value, class_weight=class_weight,
+            float32_fault=float32_fault(arguments)))
 
     def __getattr__(self, name: str) -> Any:
         if name != "_parameters" and name in self._parameters:

@@ -573,7 +573,7 @@ class Robust(RegressionLoss):
     ----------
     alpha : float in [-1000, 1000], or -inf, default 1.0
         The shape: the lower, the less outliers count.
-    scale : float in [1e-100, 1e100], default 1.0
+    scale : float in [1e-20, 1e20], default 1.0
         The residual at which it leaves its quadratic bowl.
 
     Notes
@@ -611,7 +611,7 @@ class Robust(RegressionLoss):
                 alpha = number("alpha", alpha, at_least=-1e3, at_most=1e3)
             except ValueError as error:
                 raise ValueError(f"{error} (-inf is allowed, too)") from None
-        arguments = {"alpha": float(alpha), "scale": number("scale", scale, at_least=1e-100, at_most=1e100)}
+        arguments = {"alpha": float(alpha), "scale": number("scale", scale, at_least=1e-20, at_most=1e20)}
         fields = {"scale": arguments["scale"]}
         if alpha == 2:
             self._bind("RobustSquare", fields, arguments)
@@ -847,7 +847,7 @@ class NegativeBinomial(RegressionLoss):
 
     Parameters
     ----------
-    dispersion : float in [1e-100, 1e100], default 1.0
+    dispersion : float in [1e-10, 1e10], default 1.0
         How much larger than the mean the variance is; the Poisson loss is its limit at 0.
 
     Notes
@@ -879,7 +879,7 @@ class NegativeBinomial(RegressionLoss):
     target = "non-negative"
 
     def __init__(self, dispersion: float = 1.0) -> None:
-        arguments = {"dispersion": number("dispersion", dispersion, at_least=1e-100, at_most=1e100)}
+        arguments = {"dispersion": number("dispersion", dispersion, at_least=1e-10, at_most=1e10)}
         self._bind("NegativeBinomial", arguments, arguments, cost=TRANSCENDENTAL)
 
     def _best_constant(self, y: Array, w: Array) -> float:

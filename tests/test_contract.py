@@ -626,7 +626,7 @@ PARAMETERS = [
     (fl.BinaryFocal, "alpha", [-0.1, 1.1, np.nan, "a", [0.25, 0.75]]),
     (fl.BinaryFocal, "inputs", ["scores"]),
     *((fl.AsymmetricFocal, name, [-1, -1e-9, np.nan, np.inf, "2", None, [1.0]]) for name in ("gamma_pos", "gamma_neg")),
-    (fl.AsymmetricFocal, "clip", [-0.1, 1.0, 2, np.nan, "0", None, True]),
+    (fl.AsymmetricFocal, "clip", [-0.1, 1e-16, 1.0, 2, np.nan, "0", None, True]),
     *((cls, "margin", [-1, np.nan, np.inf, None]) for cls in (fl.Hinge, fl.SquaredHinge)),
     (fl.Sharp, "epsilon", [0, -1, np.nan, np.inf]),
     (fl.Sharp, "phi", ["tanh", None, 1]),

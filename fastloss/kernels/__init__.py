@@ -9,7 +9,6 @@ import importlib
 import os
 from types import ModuleType
 
-from .._checks import float32_fault
 from . import _driver
 from ._driver import Evaluator as Evaluator
 
@@ -39,8 +38,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def bind(name: str, parameters: dict[str, float], *, target: str, cost: float, varying_name: str = "",
-         varying: object = 0.0, class_weight: object = None) -> _driver.Evaluator:
+         varying: object = 0.0, class_weight: object = None, float32_fault: str | None = None) -> _driver.Evaluator:
     """The Evaluator of the formula called `name` in the .pxd of its family."""
     capsule = sweeps.bind.__signatures__[name](parameters or {"_": 0.0})
-    return _driver.Evaluator(capsule, target, cost, varying_name, varying, class_weight,
-                             float32_fault({**parameters, varying_name: varying}))
+    return _driver.Evaluator(capsule, target, cost, varying_name, varying, class_weight, float32_fault)
