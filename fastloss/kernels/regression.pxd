@@ -745,14 +745,22 @@ cdef inline void negative_binomial(real y, real z, real dispersion, bint wide,
 
 cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, bint wide, real* loss, real* gradient,
                                  real* hessian, real* second_gradient, real* second_hessian) noexcept nogil:
-    # mean z, logarithm of the variance s: what is squared is r·e^(-s/2).
+    # mean z, logarithm of the variance s: r²·e^(-s), or (r·e^(-s/2))² where r² leaves the range of numbers.
     cdef real zero = <real>0
     cdef real half = <real>0.5
     cdef real infinity = <real>1 / zero
     cdef real r = z - y
-    cdef real error = times_exp(r, -half * second, zero, wide)
-    cdef real square = half * error * error
-    cdef real value = mad(half, second, square) + <real>p.constant
+    cdef real square = times_exp(half * r * r, -second, zero, wide)
+    cdef real error, least, value
+    if wide:
+        if real is double:
+            least = <double>1e-100
+        else:
+            least = <float>1e-10
+        error = times_exp(r, -half * second, zero, wide)
+        error = half * error * error
+        square = square if (absolute(r) >= least) & (absolute(r) <= <real>1 / least) else error
+    value = mad(half, second, square) + <real>p.constant
     if wide:
         value = infinity if square == infinity else value  # not inf - inf
     loss[0] = value

@@ -4,8 +4,8 @@
 from .binary cimport Exponential
 from .math cimport absolute
 from .regression cimport (
-    GammaLoss, NegativeBinomial, PairLoss, PoissonLoss, Robust, RobustLog, SquaredLogError, TweedieIdentity,
-    TweedieLoss,
+    GammaLoss, NegativeBinomial, PairLoss, PoissonLoss, Robust, RobustLog, SquaredLogError, Tweedie,
+    TweedieIdentity, TweedieLoss,
 )
 from .types cimport real
 
@@ -38,9 +38,11 @@ cdef inline void bounds(const WideLoss* p, real* y_least, real* y_most, real* z_
         # at most 3·exponent/2 in an exponential
         parameter = <real>2 + absolute(<real>p.power)
         z_most[0] = <real>1.5 * exponent / parameter
+        if WideLoss is not Tweedie:  # powers of y, too
+            y_least[0], y_most[0] = <real>1e-5, <real>1e5
+            y_most[0] = y_most[0] if parameter < <real>6 else <real>-1
         if WideLoss is TweedieIdentity:
             z_least[0], z_most[0] = <real>1e-4, <real>1e4
-            y_most[0] = most if parameter < <real>6 else <real>-1
     elif WideLoss is NegativeBinomial:
         parameter = <real>p.dispersion
         y_most[0] = most if (parameter > <real>1e-8) & (parameter < <real>1e8) else <real>-1
