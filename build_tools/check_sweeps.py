@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import isa
 
 MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
-SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join(MODES) + ")$")
+WIDE = "wide"  # losses that have it, have it in both dtypes
+SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE)) + ")$")
 CONVERSION = re.compile(r"cvt(ss2sd|sd2ss|ps2pd|pd2ps)")
 
 
@@ -76,8 +77,10 @@ def main() -> int:
             return 1
         sweeps = {m.groups(): code for symbol, code in functions(library).items() if (m := SYMBOL.match(symbol))}
         losses = {loss for loss, _, _ in sweeps}
+        wide = {loss for loss, _, mode in sweeps if mode == WIDE}
         missing = [(loss, dtype, mode) for loss in losses for dtype in "01" for mode in MODES
                    if (loss, dtype, mode) not in sweeps]
+        missing += [(loss, dtype, WIDE) for loss in wide for dtype in "01" if (loss, dtype, WIDE) not in sweeps]
         for key in missing:
             print(f"{name}: loss {key[0]}, {'f32' if key[1] == '0' else 'f64'}, {key[2]}: no such function")
         for (loss, dtype, mode), code in sorted(sweeps.items()):

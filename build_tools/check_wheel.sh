@@ -35,7 +35,7 @@ grep '^fastloss\.libs/libgomp' contents || echo "no OpenMP library in the wheel:
 
 # Sizes.
 ls -l --block-size=1 built/*.tar.gz built/*.whl repaired/*.whl | awk '{ printf "%8.1f KiB  %s\n", $5 / 1024, $NF }'
-[ "$(stat --format=%s "$wheel")" -le $((4 * 1024 * 1024)) ] || fail "the wheel is larger than 4 MiB"
+[ "$(stat --format=%s "$wheel")" -le $((3 * 1024 * 1024)) ] || fail "the wheel is larger than 3 MiB"
 
 # A clean environment, where nothing can be compiled: only its own programs are on the path.
 "$python" -m venv clean

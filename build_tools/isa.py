@@ -15,7 +15,9 @@ UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off
 ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
 
 # Sweeps have up to three inputs and three outputs: more pairs to check for overlap than compilers do by default.
-GCC_FLAGS = ["--param", "vect-max-version-for-alias-checks=64"]
+# And no second vector loop for the rest of a block, which would cost a quarter of the modules' size for no time:
+# blocks are whole registers but for the last.
+GCC_FLAGS = ["--param", "vect-max-version-for-alias-checks=64", "--param", "vect-epilogues-nomask=0"]
 CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=64"]
 
 # name -> flags, best last. The name is what FASTLOSS_ISA takes.

@@ -14,7 +14,7 @@ from .wide cimport ResidualLoss, WideLoss, bounds
 from .types cimport (
     ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
     LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
-    UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, real, sweep_f32, sweep_f64,
+    UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
@@ -25,7 +25,7 @@ ctypedef fused PointwiseLoss:
 
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
 
-cdef inline bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
+cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
     """Whether a block holds numbers so large or small that exponentials may leave the normal range on the way."""
     cdef Py_ssize_t i
     cdef int64_t wide64 = 0
@@ -50,44 +50,38 @@ cdef inline bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, co
 
 
 cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
-                       const real* varying, real scale, real* loss, real* gradient, real* hessian,
-                       int mode) noexcept nogil:
-    # `mode` is a constant wherever this is inlined: what is not wanted is never computed.
+                       const real* varying, real scale, real* loss, real* gradient, real* hessian, int mode,
+                       bint wide) noexcept nogil:
+    # `mode` and `wide` are constants wherever this is inlined: what is not wanted is never computed.
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
     cdef real unaligned[1024 + 16]
     cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
+    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
     # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
             exponentials[i] = math.exp_negative_lifted(math.absolute(y_pred[i]))
-    if PointwiseLoss in WideLoss:
-        if not is_wide(&p, n, y_true, y_pred):
-            elements(&p, n, y_true, y_pred, varying, exponentials, scale, loss, gradient, hessian, mode, False)
-            return
-    elements(&p, n, y_true, y_pred, varying, exponentials, scale, loss, gradient, hessian, mode, True)
-
-
-cdef inline void elements(const PointwiseLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred,
-                          const real* varying, const real* exponentials, real scale, real* loss, real* gradient,
-                          real* hessian, int mode, bint wide) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
     for i in range(n):
         y = y_true[i]
         z = y_pred[i]
         if PointwiseLoss in RegressionLoss:
-            regression(p, y, z, varying[i], wide, &value, &slope, &curve)
+            regression(&p, y, z, varying[i], wide, &value, &slope, &curve)
             known = z - y
         elif PointwiseLoss in PairLoss:
             second = y_pred[n + i]
-            regression_pair(p, y, z, second, wide, &value, &slope, &curve, &second_slope, &second_curve)
+            regression_pair(&p, y, z, second, wide, &value, &slope, &curve, &second_slope, &second_curve)
             known = z - y  # a NaN in the second prediction is one in all outputs by itself
         else:
-            binary(p, y, z, varying[i], exponentials[i], wide, &value, &slope, &curve)
+            binary(&p, y, z, varying[i], exponentials[i], wide, &value, &slope, &curve)
             known = z
         # NaN in, NaN out, whatever the formula selects
-        if PointwiseLoss not in LightLoss:
+        if PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
+            known = <real>0 if known == known else known
+            value = value + known
+            slope = slope + known
+            curve = curve + known
+        elif PointwiseLoss not in LightLoss:
             value = value if known == known else known
             slope = slope if known == known else known
             curve = curve if known == known else known
@@ -99,34 +93,40 @@ cdef inline void elements(const PointwiseLoss* p, Py_ssize_t n, const real* y_tr
             hessian[i] = curve * scale
         if PointwiseLoss in PairLoss:
             if mode & GRADIENT:
-                gradient[n + i] = (second_slope if known == known else known) * scale
+                gradient[n + i] = (second_slope + known) * scale
             if mode & HESSIAN:
-                hessian[n + i] = (second_curve if known == known else known) * scale
+                hessian[n + i] = (second_curve + known) * scale
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                      real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS)
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS, PointwiseLoss not in WideLoss)
 
 
 cdef void sweep_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                          real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT)
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT, PointwiseLoss not in WideLoss)
 
 
 cdef void sweep_loss_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
                               real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT)
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT, PointwiseLoss not in WideLoss)
 
 
 cdef void sweep_gradient_hessian(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
                                  real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT | HESSIAN)
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT | HESSIAN, PointwiseLoss not in WideLoss)
 
 
 cdef void sweep_all(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                     real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN)
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN, PointwiseLoss not in WideLoss)
+
+
+cdef void sweep_wide(const WideLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+                     real* loss, real* gradient, real* hessian) noexcept nogil:
+    """For the few blocks with extreme numbers: one function, which serves every mode."""
+    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN, True)
 
 
 # ---- streams: any dtype, any strides, in and out of a block ----------------------------------------------------------
@@ -199,7 +199,7 @@ cdef inline bint is_linear(const Stream* stream, Py_ssize_t inner) noexcept nogi
 cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused) noexcept nogil:
     """Whether the sweep can work on the array's own memory."""
     cdef int own = FLOAT64 if real is double else FLOAT32
-    return stream.dtype == own and stream.inner_stride == sizeof(real) and is_linear(stream, inner)
+    return stream.data != NULL and stream.dtype == own and stream.inner_stride == sizeof(real) and is_linear(stream, inner)
 
 
 cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, real* scratch) noexcept nogil:
@@ -395,6 +395,19 @@ cdef void add_lanes(double* high, Sum* sum) noexcept nogil:
 
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
 
+cdef inline void finish(const Job* job, const Stream* stream, const Stream* second, bint direct, Py_ssize_t first,
+                        Py_ssize_t n, const double* weights, real* values) noexcept nogil:
+    """Weighs a block of gradients or Hessians and writes it to its array; of a pair, both blocks."""
+    if job.weighted:
+        apply_weights(weights, job.scale, n, values)
+        if job.kernel.pair:
+            apply_weights(weights, job.scale, n, values + n)
+    if not direct:
+        write(stream, job.inner, first, n, values)
+        if job.kernel.pair:
+            write(second, job.inner, first, n, values + n)
+
+
 cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
     cdef bint pair = job.kernel.pair
     cdef Py_ssize_t block = BLOCK_F64 if real is double or pair else BLOCK_F32
@@ -421,11 +434,13 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    cdef bint loss_direct = is_direct(&job.loss, inner, unused) and job.loss.data != NULL
+    cdef bint loss_direct = is_direct(&job.loss, inner, unused)
     cdef bint gradient_direct = not pair and is_direct(&job.gradient, inner, unused)
     cdef bint hessian_direct = not pair and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
+    cdef sweep_f32 sweep32
+    cdef sweep_f64 sweep64
 
     memset(lanes, 0, sizeof(lanes))
     memset(reduced_lanes, 0, sizeof(reduced_lanes))
@@ -457,29 +472,22 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         gradient = <real*>job.gradient.data + first if gradient_direct else &gradient_scratch[0]
         hessian = <real*>job.hessian.data + first if hessian_direct else &hessian_scratch[0]
 
+        # what is not wanted goes to scratch, if the sweep computes it at all
         if real is double:
-            job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+            sweep64 = job.kernel.sweeps_f64[job.mode]
+            if job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, n, y, z):
+                sweep64 = job.kernel.sweep_wide_f64
+            sweep64(&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
         else:
-            job.kernel.sweeps_f32[job.mode](&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+            sweep32 = job.kernel.sweeps_f32[job.mode]
+            if job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, n, y, z):
+                sweep32 = job.kernel.sweep_wide_f32
+            sweep32(&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
 
         if job.mode & GRADIENT:
-            if job.weighted:
-                apply_weights(weights, job.scale, n, gradient)
-                if pair:
-                    apply_weights(weights, job.scale, n, gradient + n)
-            if not gradient_direct:
-                write(&job.gradient, inner, first, n, gradient)
-                if pair:
-                    write(&job.second_gradient, inner, first, n, gradient + n)
+            finish(job, &job.gradient, &job.second_gradient, gradient_direct, first, n, weights, gradient)
         if job.mode & HESSIAN:
-            if job.weighted:
-                apply_weights(weights, job.scale, n, hessian)
-                if pair:
-                    apply_weights(weights, job.scale, n, hessian + n)
-            if not hessian_direct:
-                write(&job.hessian, inner, first, n, hessian)
-                if pair:
-                    write(&job.second_hessian, inner, first, n, hessian + n)
+            finish(job, &job.hessian, &job.second_hessian, hessian_direct, first, n, weights, hessian)
         if summed:
             if job.reduced:
                 if not job.weighted:
@@ -541,6 +549,11 @@ def bind(PointwiseLoss parameters):
     kernel.sweeps_f64[GRADIENT | HESSIAN] = <sweep_f64>sweep_gradient_hessian[PointwiseLoss, double]
     kernel.sweeps_f32[LOSS | GRADIENT | HESSIAN] = <sweep_f32>sweep_all[PointwiseLoss, float]
     kernel.sweeps_f64[LOSS | GRADIENT | HESSIAN] = <sweep_f64>sweep_all[PointwiseLoss, double]
+    if PointwiseLoss in WideLoss:
+        kernel.is_wide_f32 = <is_wide_f32>is_wide[PointwiseLoss, float]
+        kernel.is_wide_f64 = <is_wide_f64>is_wide[PointwiseLoss, double]
+        kernel.sweep_wide_f32 = <sweep_f32>sweep_wide[PointwiseLoss, float]
+        kernel.sweep_wide_f64 = <sweep_f64>sweep_wide[PointwiseLoss, double]
     return PyCapsule_New(kernel, "fastloss.Kernel", free_kernel)
 
 

@@ -57,6 +57,8 @@ ctypedef void (*sweep_f32)(const Parameters*, Py_ssize_t, const float*, const fl
                            float*, float*, float*) noexcept nogil
 ctypedef void (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
                            double*, double*, double*) noexcept nogil
+ctypedef bint (*is_wide_f32)(const Parameters*, Py_ssize_t, const float*, const float*) noexcept nogil
+ctypedef bint (*is_wide_f64)(const Parameters*, Py_ssize_t, const double*, const double*) noexcept nogil
 ctypedef void (*run_chunk)(const Job*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
 
 # A loss with its parameters, compiled for one ISA.
@@ -64,6 +66,10 @@ cdef struct Kernel:
     Parameters parameters
     sweep_f32 sweeps_f32[N_MODES]
     sweep_f64 sweeps_f64[N_MODES]
+    is_wide_f32 is_wide_f32  # whether a block needs the wide sweep; NULL: none does
+    is_wide_f64 is_wide_f64
+    sweep_f32 sweep_wide_f32
+    sweep_f64 sweep_wide_f64
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_chunk run_f32
     run_chunk run_f64

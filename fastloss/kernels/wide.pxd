@@ -4,8 +4,8 @@
 from .binary cimport Exponential
 from .math cimport absolute
 from .regression cimport (
-    GammaLoss, NegativeBinomial, PairLoss, PoissonLoss, Robust, RobustLog, SquaredLogError, Tweedie,
-    TweedieIdentity, TweedieLoss,
+    Gamma, GammaDeviance, NegativeBinomial, PairLoss, Poisson, PoissonDeviance, Robust, RobustLog, SquaredLogError,
+    Tweedie, TweedieIdentity, TweedieLoss,
 )
 from .types cimport real
 
@@ -16,8 +16,10 @@ ctypedef fused ResidualLoss:
     PairLoss
 
 ctypedef fused WideLoss:
-    PoissonLoss
-    GammaLoss
+    Poisson
+    PoissonDeviance
+    Gamma
+    GammaDeviance
     TweedieLoss
     NegativeBinomial
     ResidualLoss
