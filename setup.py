@@ -1,9 +1,10 @@
-"""Builds the extension modules: the front door once, the sweeps once per ISA from one source.
+"""Builds the extension modules: the front door once, the hot modules once per ISA, each from one source.
 
 Metadata is in pyproject.toml; ISAs and flags are in build_tools/isa.py.
 """
 
 import copy
+import itertools
 import os
 import sys
 import tempfile
@@ -25,25 +26,26 @@ DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "c
 
 
 class BuildExt(build_ext):
-    """Compiles the one generated sweeps source for each ISA of the machine."""
+    """Compiles each hot module's generated source for each ISA of the machine."""
 
     def build_extensions(self):
         kind = self.compiler.compiler_type
         command = " ".join(getattr(self.compiler, "compiler_so", None) or [])
         is_clang = "clang" in command or sys.platform == "darwin"
         openmp = self.find_openmp(kind)
-        sweeps, driver = self.extensions
+        *hot, driver = self.extensions
         driver.extra_compile_args = ([] if kind == "msvc" else ["-O2", "-g0"]) + openmp[0]
         driver.extra_link_args = openmp[1]
         self.extensions = [driver]
-        for name, flags in isa.variants(kind).items():
-            module = isa.module_name(name)
-            variant = Extension(f"fastloss.kernels.{module}", sweeps.sources, depends=sweeps.depends)
-            variant.define_macros = [("PyInit__sweeps", f"PyInit_{module}")]
+        for source, (name, flags) in itertools.product(hot, isa.variants(kind).items()):
+            plain = source.name.rsplit(".", 1)[-1]
+            module = isa.module_name(plain, name)
+            variant = Extension(f"fastloss.kernels.{module}", source.sources, depends=source.depends)
+            variant.define_macros = [(f"PyInit_{plain}", f"PyInit_{module}")]
             if kind != "msvc":
                 variant.define_macros.append(isa.ALWAYS_INLINE)
             variant.extra_compile_args = isa.sweep_flags(kind, is_clang) + flags
-            variant.include_dirs = sweeps.include_dirs
+            variant.include_dirs = source.include_dirs
             variant._needs_stub = False
             self.extensions.append(variant)
         super().build_extensions()
@@ -80,12 +82,12 @@ class BuildExt(build_ext):
 
 
 # What a module is compiled again for, beside its own source: formulas and flags.
-depends = [str(p) for p in KERNELS.glob("*.pxd")] + [str(KERNELS / "bits.h"), "build_tools/isa.py", "setup.py"]
+depends = [str(p) for p in KERNELS.glob("*.px[di]")] + [str(KERNELS / "bits.h"), "build_tools/isa.py", "setup.py"]
 extensions = [
     Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],
               define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")])
-    for name in ("_sweeps", "_driver")
+    for name in ("_sweeps", "_rows", "_driver")
 ]
 
 if __name__ == "__main__":

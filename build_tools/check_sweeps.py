@@ -71,7 +71,7 @@ def main() -> int:
         return 0
     total = bad = 0
     for name, register in isa.REGISTERS.items():
-        library = next(iter((package / "kernels").glob(isa.module_name(name) + ".*.so")), None)
+        library = next(iter((package / "kernels").glob(isa.module_name("_sweeps", name) + ".*.so")), None)
         if library is None:
             print(f"{name}: no module in {package / 'kernels'}")
             return 1

@@ -27,7 +27,7 @@ wheel=$(echo "$work"/repaired/*.whl)
 if grep -E '\.(c|pyx|h)$' contents; then fail "sources are in the wheel"; fi
 grep -q '^fastloss/py\.typed$' contents || fail "py.typed is missing"
 grep -q '^fastloss/kernels/_driver\.pyi$' contents || fail "the stubs are missing"
-PYTHONPATH="$tree/build_tools" "$python" -c 'import isa; print(*map(isa.module_name, isa.variants("unix")), sep="\n")' |
+PYTHONPATH="$tree/build_tools" "$python" -c 'import isa; print(*(isa.module_name(hot, name) for hot in isa.HOT for name in isa.variants("unix")), sep="\n")' |
 while read -r module; do
     grep -q "^fastloss/kernels/$module\..*so$" contents || fail "$module is missing"
 done

@@ -15,9 +15,11 @@ UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off
 ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
 
 # Sweeps have up to three inputs and three outputs: more pairs to check for overlap than compilers do by default.
-# And no second vector loop for the rest of a block, which would cost a quarter of the modules' size for no time:
-# blocks are whole registers but for the last.
-GCC_FLAGS = ["--param", "vect-max-version-for-alias-checks=64", "--param", "vect-epilogues-nomask=0"]
+# No second vector loop for the rest of a block, which would cost a quarter of the modules' size for no time: blocks are
+# whole registers but for the last. And loops over 16 numbers stay loops, one after the other, or nothing could make
+# vectors of them.
+GCC_PARAMETERS = ("vect-max-version-for-alias-checks=64", "vect-epilogues-nomask=0", "max-completely-peel-times=4")
+GCC_FLAGS = ["-fno-loop-unroll-and-jam"] + [flag for parameter in GCC_PARAMETERS for flag in ("--param", parameter)]
 CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=64"]
 
 # name -> flags, best last. The name is what FASTLOSS_ISA takes.
@@ -37,9 +39,13 @@ def variants(compiler_type: str) -> dict[str, list[str]]:
     return X86_64 if IS_X86_64 and compiler_type != "msvc" else BASELINE
 
 
-def module_name(isa: str) -> str:
-    """The extension module of an ISA: "x86-64-v3" -> "_sweeps_v3"."""
-    return "_sweeps_" + isa.rsplit("-", 1)[-1]
+#: What is compiled once per ISA.
+HOT = ["_sweeps", "_rows"]
+
+
+def module_name(source: str, isa: str) -> str:
+    """The extension module of a source and an ISA: "_sweeps", "x86-64-v3" -> "_sweeps_v3"."""
+    return f"{source}_{isa.rsplit('-', 1)[-1]}"
 
 
 def sweep_flags(compiler_type: str, is_clang: bool) -> list[str]:

@@ -23,6 +23,18 @@ from .display import LossCurveDisplay
 from .guide import guide
 from .kernels._driver import get_num_threads, set_num_threads
 from .loss import Loss, available, get
+from .multiclass import (
+    Brier,
+    CrossEntropy,
+    EarthMover,
+    Focal,
+    GeneralizedCrossEntropy,
+    JensenShannon,
+    KLDivergence,
+    MulticlassHinge,
+    MultilabelMargin,
+    PolyCrossEntropy,
+)
 from .regression import (
     AbsoluteError,
     AbsolutePercentageError,
@@ -47,10 +59,11 @@ from .regression import (
 )
 
 __all__ = [
-    "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal",
-    "DynamicClassWeight", "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Gamma", "GaussianNLL", "Hinge",
-    "Huber", "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber", "NegativeBinomial", "Perceptron", "Poisson",
-    "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError",
-    "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__", "available", "class_weights", "get",
-    "get_num_threads", "guide", "set_num_threads", "show_config",
+    "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Brier",
+    "CrossEntropy", "DynamicClassWeight", "EarthMover", "EpsilonInsensitive", "Expectile", "Exponential", "Fair",
+    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence",
+    "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial",
+    "Perceptron", "Poisson", "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1",
+    "SquaredEpsilonInsensitive", "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__",
+    "available", "class_weights", "get", "get_num_threads", "guide", "set_num_threads", "show_config",
 ]

@@ -55,6 +55,26 @@ def number_or_row(name: str, value: Any, **limits: float) -> float | np.ndarray:
     return frozen(np.array([number(f"{name}[{i}]", v, **limits) for i, v in enumerate(row.tolist())], np.float64))
 
 
+def per_class(name: str, value: Any, at_least: float = -math.inf) -> np.ndarray:
+    """An array (C,) of finite numbers, one a class."""
+    row = as_array(value, name).astype(np.float64)
+    if row.ndim != 1 or len(row) < 2:
+        raise ValueError(f"{name} must have shape (C,), a number for each of C >= 2 classes, got {shape(row)}")
+    limit = f" and >= {at_least:g}" if at_least > -math.inf else ""
+    _raise_at(f"{name}[{{}}] is {{}}: it must be finite{limit}", row, ~(np.isfinite(row) & (row >= at_least)))
+    return frozen(row)
+
+
+def integer(name: str, value: Any) -> int:
+    """A whole number that an int64 holds."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    whole = int(value)
+    if not -2**63 <= whole < 2**63:
+        raise ValueError(f"{name} must be in the range of int64, got {value}")
+    return whole
+
+
 def frozen(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can make writeable again."""
     return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
@@ -64,7 +84,7 @@ def frozen(array: np.ndarray) -> np.ndarray:
 _SINGULAR = {"quantile": (0, 1), "expectile": (0, 1), "alpha": (0, 2), "power": (1, 2)}
 
 
-def float32_fault(parameters: Mapping[str, Any]) -> str | None:
+def float32_fault(parameters: Mapping[str, Any], singular: Mapping[str, tuple[int, ...]] = _SINGULAR) -> str | None:
     """Says which parameter leaves the range of float32, in which float32 predictions are computed."""
     for name, value in parameters.items():
         if name == "class_weight" or not isinstance(value, (float, np.ndarray)):
@@ -72,8 +92,8 @@ def float32_fault(parameters: Mapping[str, Any]) -> str | None:
         given = np.asarray(value, dtype=np.float64)
         with np.errstate(over="ignore", under="ignore"):
             rounded = given.astype(np.float32)
-        singular = np.isin(rounded, _SINGULAR.get(name, ())) & (rounded != given)
-        if (singular | (np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
+        limit = np.isin(rounded, singular.get(name, ())) & (rounded != given)
+        if (limit | (np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
             return (f"{name} of {value} becomes {rounded.tolist()} in float32, in which y_pred of this dtype is "
                     f"computed: use another {name}, or float64")
     return None
@@ -177,12 +197,77 @@ def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: s
             later = unit if first_unit > first_negative else negative
             _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
                       + ": labels must be 0 and 1, or -1 and 1", y_true, later)
+    _raise_weight_fault(sample_weight, dtype)
+    raise AssertionError("a kernel flagged a fault that is not there")
+
+
+#: How far the sum of a row of targets may be from 1, by the type of y_true.
+_ROW_SUM = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-4}
+
+
+def raise_row_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, n_classes: int,
+                     ignore_index: int | None, dtype: type) -> None:
+    """As `raise_faults`, for losses of rows: class labels (n,), or rows of targets (n, C)."""
+    if y_true.ndim == 1:
+        _raise_label_fault(y_true, n_classes, ignore_index)
+    else:
+        rows = max(1, 2**16 // n_classes)
+        # 0.9: where the order of summation decides, a row that the kernel found may sum to just within the limit here
+        for slack in (1.0, 0.9):
+            for start in range(0, len(y_true), rows):
+                _raise_row_fault(y_true[start:start + rows], start, target, slack, dtype)
+    _raise_weight_fault(sample_weight, dtype)
+    raise AssertionError("a kernel flagged a fault that is not there")
+
+
+def _raise_label_fault(y_true: np.ndarray, n_classes: int, ignore_index: int | None) -> None:
+    y = y_true.astype(np.float64)
+    bad = ~((y >= 0) & (y < n_classes) & (y == np.floor(y)))
+    allowed = f"whole numbers from 0 to {n_classes - 1}"
+    if ignore_index is not None:
+        bad &= y != ignore_index
+        allowed += f", or {ignore_index} (ignore_index)"
+    _raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed}", y_true, bad)
+
+
+def _raise_row_fault(part: np.ndarray, start: int, target: str, slack: float, dtype: type) -> None:
+    """Raises for the first bad row of a part of y_true that begins at row `start`."""
+    limit = _ROW_SUM.get(part.dtype, 1e-6)
+    with np.errstate(over="ignore", invalid="ignore"):
+        t: np.ndarray = part.astype(dtype).astype(np.float64)  # rounded as in the kernel
+        if target == "log classes":
+            t = np.exp(t)
+        sums = t.sum(axis=1)
+    if target == "log classes":
+        good, allowed = t <= 1 + limit, "logarithms of probabilities, <= 0"
+    elif target == "soft classes":
+        good, allowed = (t >= 0) & (t <= 1), "in [0, 1]"
+    else:
+        good, allowed = (t == 0) | (t == 1), "0 or 1"
+    if target == "classes":
+        off, what = sums != 1, "has {:g} ones: rows must be one-hot, with exactly one 1"
+    elif target == "indicators":
+        off, what = np.zeros(len(t), np.bool_), ""
+    else:
+        off = ~(np.abs(sums - 1) <= limit * slack)
+        what = f"{'means' if target == 'log classes' else 'has'} probabilities that sum to {{:.9g}}: the sum must be " \
+               f"1 within {limit:g}"
+    bad = off | ~good.all(axis=1)
+    if not bad.any():
+        return
+    row = int(bad.argmax())
+    if not good[row].all():
+        column = int((~good[row]).argmax())
+        raise ValueError(f"y_true[{start + row}, {column}] is {part[row, column]}: entries must be {allowed}")
+    raise ValueError(f"y_true[{start + row}] {what.format(sums[row])}")
+
+
+def _raise_weight_fault(sample_weight: np.ndarray | None, dtype: type) -> None:
     if sample_weight is not None:
         with np.errstate(over="ignore"):
             rounded: np.ndarray = sample_weight.astype(dtype)
         _raise_at(f"sample_weight[{{}}] is {{}}: weights must be finite (in {np.dtype(dtype)})", sample_weight,
                   ~np.isfinite(rounded))
-    raise AssertionError("a kernel flagged a fault that is not there")
 
 
 def _first(mask: np.ndarray) -> tuple[int, ...]:

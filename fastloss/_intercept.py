@@ -1,25 +1,26 @@
 """The best constant prediction: closed forms for the losses that have one, and a search for all others.
 
 A loss says its own in `_best_constant(y, w)`. There y and w are one column, float64: y finite, labels as 0 and 1, and
-w > 0 with class weights counted in, at most 1.
+w > 0 with class weights counted in, at most 1. A loss of rows says it in `_best_row(share, y, w)`.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import _raise_at, as_array, shape
+from ._checks import _raise_at, _raise_label_fault, _raise_weight_fault, as_array, shape
 from ._typing import Array
-from .class_weight import DynamicClassWeight, binary_class_weight
+from .class_weight import DynamicClassWeight, _class_count, binary_class_weight, weights_of_classes
 
 if TYPE_CHECKING:
     from .loss import Loss
+    from .multiclass import RowLoss
 
 # Sums that differ by less, relatively, are equal but for rounding: three weights of 0.1 balance one of 0.3.
 _EQUAL = 16 * float(np.finfo(np.float64).eps)
@@ -274,3 +275,153 @@ def _rank(x: float) -> int:
 def _number(rank: int) -> float:
     number: float = struct.unpack("<d", struct.pack("<q", rank if rank >= 0 else -(2**63) - rank))[0]
     return number
+
+
+# ---- losses of rows --------------------------------------------------------------------------------------------------
+
+@np.errstate(all="ignore")
+def best_row(loss: RowLoss, y_true: ArrayLike, sample_weight: ArrayLike | None, n_classes: int | None) -> Array:
+    """What `RowLoss.intercept_only` returns: checks the arguments, and says the best distribution as y_pred does."""
+    y: np.ndarray = as_array(y_true, "y_true")
+    if y.ndim not in (1, 2):
+        raise ValueError(f"y_true must have shape (n,) or (n, C), got {shape(y)}")
+    if y.size == 0:
+        raise ValueError(f"y_true has no samples (shape {shape(y)}): give at least one")
+    parameters = loss._parameters
+    inputs, ignored = parameters.get("inputs"), parameters.get("ignore_index")
+    classes = _classes(parameters, y, n_classes)
+    rows = len(y)
+    if y.ndim == 1:
+        _raise_label_fault(y, classes, ignored)
+        rows = 1  # with many classes and labels, (n, C) predictions would take long
+    anything = np.full(classes, -0.5 if inputs == "log_probabilities" else 0.5)
+    loss.loss(y[:rows], np.broadcast_to(anything, (rows, classes)), reduction="sum")  # has all other checks
+    w: Array = np.ones(len(y))
+    if sample_weight is not None:
+        w = as_array(sample_weight, "sample_weight").astype(np.float64)
+        if w.shape != (len(y),):
+            raise ValueError(f"sample_weight has shape {shape(w)}, y_true {shape(y)}: it must be (n,)")
+        _raise_weight_fault(w, np.float64)
+        _raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
+    weights: Array = np.ones(classes)
+    if parameters["class_weight"] is not None:
+        weights = weights_of_classes(parameters["class_weight"], y, classes, ignored, loss.target == "log classes")
+    if y.ndim == 1:
+        if ignored is not None:
+            w, y = w[y != ignored], y[y != ignored]
+        y = y.astype(np.intp)
+        w = w * weights[y]
+    else:
+        y = np.exp(y.astype(np.float64)) if loss.target == "log classes" else y.astype(np.float64)
+        row_weights = y @ weights
+        if loss.target == "indicators":
+            positives = y.sum(axis=1)
+            row_weights = np.where(positives > 0, row_weights / positives, 1.0)
+        w = w * row_weights
+    if not w.sum() > 0:
+        raise ValueError(f"the weights sum to {w.sum()}: the sum must be positive")
+    w = _near_one(w)[0]
+    w /= w.sum()
+    y, w = y[w != 0], w[w != 0]
+    if y.ndim == 1:  # labels: one row for each class is enough
+        share = np.bincount(y, w, classes).astype(np.float64)
+        y = np.flatnonzero(share)
+        w = share[y]
+    else:
+        share = w @ y
+    best = loss._best_row(share / share.sum(), y, w)
+    if inputs is None:
+        return best
+    best = best - best.max()
+    best = best - np.log(np.exp(best).sum())
+    if inputs == "logits":
+        adjustment = parameters.get("logit_adjustment")
+        return parameters.get("temperature", 1.0) * best - (0.0 if adjustment is None else adjustment)
+    return best if inputs == "log_probabilities" else np.exp(best)
+
+
+def _classes(parameters: Mapping[str, Any], y: np.ndarray, n_classes: int | None) -> int:
+    """How many classes there are."""
+    if y.ndim == 2:
+        if n_classes not in (None, y.shape[1]):
+            raise ValueError(f"n_classes is {n_classes}, and y_true has shape {shape(y)}: they must be equal, or "
+                             f"n_classes None")
+        return y.shape[1]
+    if n_classes is not None:
+        return _class_count(n_classes)
+    labels = y[(y >= 0) & (y < 2.0**31) & (y != parameters.get("ignore_index"))]
+    counts = [2, int(labels.max()) + 1 if len(labels) else 0]
+    for value in parameters.values():
+        if isinstance(value, np.ndarray):
+            counts.append(len(value))
+        elif isinstance(value, DynamicClassWeight):
+            counts.append(value.n_classes)
+        elif isinstance(value, Mapping):
+            counts.append(max(value, default=0) + 1)
+    return max(counts)
+
+
+def descend(loss: RowLoss, share: Array, y: np.ndarray, w: Array) -> Array:
+    """The best row of scores, by descent; of a loss of probabilities among the classes that occur."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]  # here: importing it takes long
+
+    plain = {"class_weight": None, "ignore_index": None, "inputs": "logits"}
+    loss = type(loss)(**loss._parameters | {name: value for name, value in plain.items() if name in loss._parameters})
+    row: Array = np.zeros(len(share))
+    free = np.ones(len(share), np.bool_)
+    start = row
+    if "inputs" in loss._parameters:
+        free = share > 0
+        row[~free] = -np.inf
+        start = np.log(0.9 * share[free] + 0.1 / free.sum())  # not where a class is so rare that the loss is flat
+        if free.sum() == 1:
+            return row
+    step = max(1, 2**20 // len(share))
+
+    def objective(z: Array) -> tuple[float, Array]:
+        row[free] = z
+        total, slope = 0.0, np.zeros(len(z))
+        for first in range(0, len(y), step):
+            part = slice(first, first + step)
+            value, gradient = loss.loss_gradient(y[part], np.broadcast_to(row, (len(y[part]), len(row))),
+                                                 sample_weight=w[part], reduction="sum")
+            total += float(value)
+            slope += gradient.sum(axis=0)[free]
+        return total, slope
+
+    found = minimize(objective, start, jac=True, method="L-BFGS-B",
+                     options={"maxiter": 2000, "maxcor": 20, "ftol": 0.0, "gtol": 1e-12})
+    row[free] = found.x
+    return row
+
+
+def two_levels(share: Array, power: int) -> Array:
+    """The best row of the Crammer-Singer hinge with margin 1: raising the lower classes to one level costs nothing, so
+    that only how far the largest class stands above them is to be found."""
+    largest = int(share.argmax())
+    ahead = 2 * share[largest] - 1
+    row: Array = np.zeros(len(share))
+    if ahead > _EQUAL:
+        row[largest] = 1.0 if power == 1 else ahead
+    return row
+
+
+def pairwise(weights: Array) -> Array:
+    """The row z with the least Σ_jk weights_jk·max(0, 1 - z_j + z_k): a linear program, with whole numbers as corners.
+    """
+    from scipy.optimize import linprog
+    from scipy.sparse import coo_array  # type: ignore[import-untyped]
+
+    n = len(weights)
+    above, below = np.nonzero(weights * (1 - np.eye(n)))
+    pairs = len(above)
+    if pairs == 0:
+        return np.zeros(n)
+    cost = weights[above, below]
+    line = np.arange(pairs)
+    # below - above - excess <= -1
+    matrix = coo_array((np.repeat([1.0, -1.0, -1.0], pairs),
+                        (np.tile(line, 3), np.concatenate([below, above, n + line]))), shape=(pairs, n + pairs))
+    found = linprog(np.concatenate([np.zeros(n), cost / cost.max()]), matrix.tocsc(), np.full(pairs, -1.0),
+                    bounds=[(0, n)] * n + [(0, None)] * pairs, method="highs-ds")
+    return np.rint(found.x[:n]) + 0.0  # -0 is 0

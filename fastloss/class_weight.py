@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import as_array, choice, frozen, number, shape
+from ._checks import as_array, choice, frozen, number, per_class, shape
 
 ClassWeight: TypeAlias = "Literal['balanced'] | Mapping[int, float] | ArrayLike | DynamicClassWeight | None"
 
@@ -180,3 +181,59 @@ def _pairs(value: Any) -> np.ndarray:
         raise ValueError(f"class_weight[{', '.join(map(str, index))}] is {pair[index]}: weights must be finite "
                          f"and >= 0")
     return frozen(pair)
+
+
+def row_class_weight(value: ClassWeight) -> Any:
+    """None, "balanced", a DynamicClassWeight, a read-only dict {class: weight}, or a read-only array (C,).
+
+    That classes and weights are as many as y_pred has columns is seen in a call, by `weights_of_classes`.
+    """
+    if value is None or isinstance(value, DynamicClassWeight) or (isinstance(value, str) and value == "balanced"):
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"class_weight must be None, 'balanced', a dict, an array or a DynamicClassWeight, "
+                         f"got {value!r}")
+    if not isinstance(value, Mapping):
+        return per_class("class_weight", value, at_least=0)
+    for key in value:
+        if not isinstance(key, numbers.Real) or not 0 <= key < 2**31 or key != int(key):
+            raise ValueError(f"class_weight has the unknown class {key!r}: classes are whole numbers from 0")
+    return MappingProxyType({int(key): number(f"class_weight[{key}]", weight, at_least=0)
+                             for key, weight in sorted(value.items())})
+
+
+def weights_of_classes(value: Any, y: np.ndarray, n_classes: int, ignore_index: int | None,
+                       log_target: bool) -> NDArray[np.float64]:
+    """The weights (C,) that `row_class_weight` means for targets y: labels (n,), rows (n, C), or their logarithms."""
+    if isinstance(value, str):
+        return _balanced(y, n_classes, ignore_index, log_target)
+    if isinstance(value, Mapping):
+        unknown = [key for key in value if key >= n_classes]
+        if unknown:
+            raise ValueError(f"class_weight has the unknown class {unknown[0]}: y_pred has classes 0 to "
+                             f"{n_classes - 1}")
+        weights = np.ones(n_classes)
+        weights[list(value)] = list(value.values())
+        return weights
+    weights = value.weights if isinstance(value, DynamicClassWeight) else value
+    if len(weights) != n_classes:
+        raise ValueError(f"class_weight has {len(weights)} classes, y_pred {n_classes}")
+    return np.ascontiguousarray(weights, dtype=np.float64)
+
+
+@np.errstate(all="ignore")  # of bad targets, which the kernel finds
+def _balanced(y: np.ndarray, n_classes: int, ignore_index: int | None, log_target: bool) -> NDArray[np.float64]:
+    """N/(C·N_c), with N_c the targets of class c; 1 for a class without any. Block by block: y may be large."""
+    counts = np.zeros(n_classes)
+    step = max(1, 2**16 // n_classes) if y.ndim == 2 else max(2**16, n_classes)
+    for start in range(0, len(y), step):
+        part = y[start:start + step]
+        if y.ndim == 2:
+            counts += np.exp(part.astype(np.float64)).sum(axis=0) if log_target else part.sum(axis=0, dtype=np.float64)
+            continue
+        part = part[(part >= 0) & (part < n_classes)]
+        labels = part.astype(np.intp)
+        if ignore_index is not None:
+            labels = labels[part != ignore_index]
+        counts += np.bincount(labels, minlength=n_classes)
+    return np.divide(counts.sum() / n_classes, counts, out=np.ones(n_classes), where=counts > 0)

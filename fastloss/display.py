@@ -11,6 +11,7 @@ import numpy as np
 from ._checks import choice, number
 from ._typing import Array
 from .loss import Loss, get
+from .multiclass import RowLoss
 from .regression import GaussianNLL
 
 Output: TypeAlias = Literal["loss", "gradient", "hessian"]
@@ -108,12 +109,15 @@ class LossCurveDisplay:
         ImportError
             Without matplotlib.
         ValueError
-            When a name is not known, y_true is no target of the loss, or x_range lies outside its domain.
+            When a name is not known, the loss is one of rows of scores, y_true is no target of the loss, or x_range
+            lies outside its domain.
         """
         if isinstance(loss, str):
             loss = get(loss)
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss or the name of one, got {loss!r}")
+        if isinstance(loss, RowLoss):
+            raise ValueError(f"{type(loss).__name__} is a loss of rows of scores, which no single curve shows")
         if grid_resolution < 2:
             raise ValueError(f"grid_resolution must be at least 2, got {grid_resolution}")
         if name is None:

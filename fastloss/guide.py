@@ -13,6 +13,7 @@ from .loss import Loss, _registry, find
 NOTATION = """\
 y is `y_true`, z is `y_pred`, r = z - y. For binary losses s = ±1 is the label's sign, m = s·z the margin,
 p = sigmoid(z), and p_t = sigmoid(m) the probability of the true label. With a log link the prediction is e^z.
+Multiclass losses take a row z_c of scores, with q = softmax(z), targets t_c or a class t, and lse = log Σ_c e^(z_c).
 Gradients and Hessians are by z."""
 
 _SHORT = ("Formula", "Range", "Activation", "Use")  # the fields that the tables show

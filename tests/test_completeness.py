@@ -6,12 +6,15 @@ import inspect
 import pkgutil
 import re
 
+import numpy as np
 import pytest
 
 import fastloss as fl
 from reference import INSTANCES, METHODS, PAIRS, REFERENCES
+from reference_rows import ROW_INSTANCES, ROW_REFERENCES, sized_instances
 
 FIELDS = ["Formula", "Range", "Gradient", "Hessian", "Activation", "Good at", "Bad at", "Use", "Other names"]
+TESTED = [*INSTANCES, *PAIRS, *ROW_INSTANCES, *sized_instances(3)]
 CLASSES = [type(fl.get(name)) for name in fl.available()]
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 
@@ -32,8 +35,15 @@ def sections(docstring):
 def test_registry_references_and_public_names_are_the_same_losses():
     public = {value for name in fl.__all__ if inspect.isclass(value := getattr(fl, name))
               and issubclass(value, fl.Loss) and value is not fl.Loss}
-    assert set(CLASSES) == set(REFERENCES) == public
-    assert {type(loss) for loss in INSTANCES + PAIRS} == public
+    assert not set(REFERENCES) & set(ROW_REFERENCES)
+    assert set(CLASSES) == set(REFERENCES) | set(ROW_REFERENCES) == public
+    assert {type(loss) for loss in INSTANCES + PAIRS} == set(REFERENCES)
+    assert {type(loss) for loss in ROW_INSTANCES} == set(ROW_REFERENCES)
+
+
+def test_every_loss_has_a_case_in_the_benchmark():
+    cases = pytest.importorskip("bench.cases", reason="the benchmark is not installed: the tests run outside the tree")
+    assert cases.without_case() == []
 
 
 def test_all_names_exist_and_are_sorted():
@@ -73,10 +83,11 @@ def test_every_parameter_is_documented_with_its_default(cls):
 
 @each_class
 def test_every_parameter_is_tested_with_another_value(cls):
-    tested = [loss.get_params() for loss in INSTANCES + PAIRS if type(loss) is cls]
+    tested = [loss.get_params() for loss in TESTED if type(loss) is cls]
     for name, parameter in inspect.signature(cls).parameters.items():
-        if name != "class_weight":  # test_contract.py gives every loss all forms of it
-            assert any(values[name] != parameter.default for values in tested), name
+        # test_contract.py and test_rows_contract.py give every loss all forms of them
+        if name not in ("class_weight", "ignore_index"):
+            assert any(np.any(values[name] != parameter.default) for values in tested), name
 
 
 def test_public_functions_and_methods_have_docstrings():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastloss as fl
+from reference_rows import ROW_DEFAULTS, is_row_loss
 
 #: Regression losses whose value is no function of the residual.
 OF_PREDICTION = {"absolute_percentage_error", "gamma", "negative_binomial", "poisson", "squared_log_error", "tweedie"}
@@ -154,7 +155,14 @@ def test_parameters_that_differ_by_column(draw):
     assert [line.get_label() for line in display.lines_] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", fl.available())
+@pytest.mark.parametrize("loss", ROW_DEFAULTS, ids=repr)
+def test_losses_of_rows_have_no_curve(draw, pyplot, loss):
+    with pytest.raises(ValueError, match=f"{type(loss).__name__} is a loss of rows"):
+        draw(loss)
+    assert not pyplot.get_fignums()
+
+
+@pytest.mark.parametrize("name", [name for name in fl.available() if not is_row_loss(fl.get(name))])
 def test_every_loss(draw, name):
     display = draw(name, outputs=("loss", "gradient", "hessian"))
     assert np.isfinite([display.loss, display.gradient, display.hessian]).all()

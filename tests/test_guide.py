@@ -9,6 +9,7 @@ import pytest
 
 import fastloss as fl
 from fastloss.guide import fields, markdown_table
+from reference_rows import hard_rows, is_row_loss, row_targets
 
 README = Path(__file__).parent.parent / "README.md"
 LOSSES = {name: fl.get(name) for name in fl.available()}
@@ -112,6 +113,9 @@ def test_the_readme_has_the_table_of_the_guide():
 
 def samples(loss, n=1000):
     """Targets and predictions that every loss takes with its default parameters."""
+    if is_row_loss(loss):
+        y, z = hard_rows(loss, n, 4, np.float64, form="rows")
+        return y if loss.target == "soft classes" else row_targets(loss, n, 4), np.clip(z, -300, 300)
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, n).astype(float) if "binary" in loss.target else rng.uniform(0.1, 3, n)
     z = rng.uniform(-0.9, 5, (n, 2))
@@ -122,9 +126,13 @@ def samples(loss, n=1000):
 def test_losses_lie_in_the_range_that_the_guide_says(name):
     loss = LOSSES[name]
     # the first one is that of the default parameters
-    left, low, high, right = re.match(r"([\[(])(\S+), (\S+)([\])])", fields(type(loss))["Range"]).groups()
-    low, high = float(low), loss.c**2 / 6 * (1 + 1e-15) if high == "c²/6" else float(high)  # c² is rounded
+    left, low, high, right = re.match(
+        r"([\[(])(\S+), (\S+|C - 1)([\])])", fields(type(loss))["Range"]).groups()
+    ends = {"C - 1": 3, "log(2)": np.log(2), "1/q": 1 / getattr(loss, "q", 1), "c²/6": getattr(loss, "c", 0)**2 / 6}
+    low, high = float(low), ends[high] * (1 + 1e-15) if high in ends else float(high)  # they are rounded
     value = loss(*samples(loss), reduction="none")
+    if is_row_loss(loss) and low == 0:  # of equal distributions terms of both signs cancel
+        value = np.where(value < 0, value + 1e-15, value)
     assert ((value >= low) if left == "[" else (value > low)).all()
     assert ((value <= high) if right == "]" else (value < high)).all()
     if low == -np.inf:
@@ -139,8 +147,12 @@ def test_the_activation_is_the_one_that_predicts_the_target(name):
     y, z = samples(loss)
     activation = fields(type(loss))["Activation"]
     assert re.match("(identity|sigmoid|log link|softmax)\\b", activation)
-    if "binary" not in loss.target:  # a regression loss is least where the prediction is the target
+    if "binary" not in loss.target and not is_row_loss(loss):  # a regression loss is least where the prediction is the target
         best = np.log(y) if activation.startswith("log link") else y
         if z.ndim == 2:
             best = np.stack([best, z[:, 1]], axis=1)
         np.testing.assert_allclose(loss.gradient(y, best, reduction="none").reshape(len(y), -1)[:, 0], 0, atol=1e-12)
+    if loss.target == "soft classes":
+        assert activation == "softmax"  # of the logarithms of the target
+        q = np.random.default_rng(0).dirichlet(np.ones(4), 100)
+        np.testing.assert_allclose(loss.gradient(q, np.log(q), reduction="none"), 0, atol=1e-12)

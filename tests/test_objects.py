@@ -42,6 +42,16 @@ ALIASES = {
     "gamma": "Gamma", "tweedie": "Tweedie", "negative_binomial": "NegativeBinomial", "gaussian_nll": "GaussianNLL",
     "asymmetric_focal": "AsymmetricFocal", "squared_hinge": "SquaredHinge", "perceptron": "Perceptron",
     "modified_huber": "ModifiedHuber", "exponential": "Exponential",
+    "cross_entropy": "CrossEntropy", "softmax": "CrossEntropy", "categorical_cross_entropy": "CrossEntropy",
+    "sparse_categorical_cross_entropy": "CrossEntropy", "multinomial_logistic": "CrossEntropy",
+    "multinomial": "CrossEntropy", "focal": "Focal", "categorical_focal": "Focal", "softmax_focal": "Focal",
+    "multiclass_hinge": "MulticlassHinge", "categorical_hinge": "MulticlassHinge", "kl_divergence": "KLDivergence",
+    "kl": "KLDivergence", "kl_div": "KLDivergence", "kullback_leibler": "KLDivergence",
+    "jensen_shannon": "JensenShannon", "js_divergence": "JensenShannon", "jsd": "JensenShannon",
+    "earth_mover": "EarthMover", "emd": "EarthMover", "wasserstein": "EarthMover", "brier": "Brier",
+    "brier_score": "Brier", "generalized_cross_entropy": "GeneralizedCrossEntropy", "gce": "GeneralizedCrossEntropy",
+    "poly_cross_entropy": "PolyCrossEntropy", "poly1": "PolyCrossEntropy", "poly_loss": "PolyCrossEntropy",
+    "multilabel_margin": "MultilabelMargin",
 }
 
 
@@ -235,6 +245,7 @@ def test_isas_agree_on_the_bits(monkeypatch):
     # with fused multiply-add: v3 and v4; v2 has none and may differ in the last bits
     code = """
 import numpy as np, fastloss as fl
+from fastloss.multiclass import RowLoss
 z = np.random.default_rng(0).normal(0, 20, 5000)
 for dtype in (np.float32, np.float64):
     for name in fl.available():
@@ -242,6 +253,9 @@ for dtype in (np.float32, np.float64):
         y_true, y_pred = (z > 1) + ("binary" not in loss.target), z.astype(dtype)
         if name == "gaussian_nll":
             y_true, y_pred = y_true[:2500], y_pred.reshape(2500, 2)
+        elif isinstance(loss, RowLoss):
+            y_pred = y_pred.reshape(200, 25)
+            y_true = np.arange(25) == np.arange(200)[:, None] % 25
         out = loss.loss_gradient_hessian(y_true, y_pred, reduction="none")
         print(name, *(hash(a.tobytes()) for a in out))
 """

@@ -12,14 +12,15 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from .types cimport (
-    BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
-    INT8, LOSS, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT, DType, Job, Kernel, Partial, Stream,
-    Sum, Target, run_chunk,
+    BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, COUNTED, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
+    INDICATORS, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT,
+    WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream, Sum, Target, run_chunk,
 )
 
 import numpy as np
 
 from .. import _checks
+from ..class_weight import weights_of_classes
 
 cnp.import_array()
 
@@ -54,6 +55,9 @@ from .threads import available_cpus
 
 # What y_true may hold, by its number in `Target`.
 TARGETS = ["real", "binary", "soft binary", "non-negative", "positive", "above -1"]
+# The same of row losses, and what their y_pred holds.
+ROW_TARGETS = ["classes", "soft classes", "log classes", "indicators"]
+INPUTS = ["logits", "probabilities", "log_probabilities"]
 
 COMPILER = FASTLOSS_COMPILER.decode()
 OPENMP = FASTLOSS_OPENMP
@@ -66,6 +70,8 @@ def x86_64_level():
 
 # Below this much work (ns) a second thread costs more than it saves: a two-thread region takes 1.5 µs.
 cdef double THREAD_WORK = 5000.0
+# What goes into the place of the Hessian.
+cdef int THIRD = HESSIAN | PROBABILITY
 cdef Py_ssize_t MAX_THREADS = 256
 
 cdef int cpus = available_cpus()
@@ -257,10 +263,10 @@ cdef inline double value_of(const Sum* total) noexcept nogil:
     return total.high + total.low if isfinite(total.high) else total.high
 
 
-cdef Total run_job(const Job* job, run_chunk run, int threads):
+cdef Total run_job(const void* job, Py_ssize_t size, Py_ssize_t chunk, run_chunk run, int threads):
     """The sum of a job's losses (or weights): chunks in parallel, added up in order."""
     global used_threads
-    cdef Py_ssize_t chunks = (job.size + CHUNK - 1) // CHUNK, i
+    cdef Py_ssize_t chunks = (size + chunk - 1) // chunk, i
     cdef Partial one
     cdef Partial* partials = &one
     cdef Total total
@@ -271,7 +277,7 @@ cdef Total run_job(const Job* job, run_chunk run, int threads):
     if chunks == 0:
         return total
     if chunks == 1:
-        run(job, 0, job.size, partials)
+        run(job, 0, size, partials)
     else:
         partials = <Partial*>malloc(chunks * sizeof(Partial))
         if partials == NULL:
@@ -280,10 +286,10 @@ cdef Total run_job(const Job* job, run_chunk run, int threads):
             if threads > 1:
                 used_threads = True
                 for i in prange(chunks, num_threads=threads, schedule="static"):
-                    run(job, i * CHUNK, min((i + 1) * CHUNK, job.size), &partials[i])
+                    run(job, i * chunk, min((i + 1) * chunk, size), &partials[i])
             else:
                 for i in range(chunks):
-                    run(job, i * CHUNK, min((i + 1) * CHUNK, job.size), &partials[i])
+                    run(job, i * chunk, min((i + 1) * chunk, size), &partials[i])
     for i in range(chunks):
         total.flags |= partials[i].flags
         add_to(&losses, &partials[i].losses)
@@ -293,6 +299,47 @@ cdef Total run_job(const Job* job, run_chunk run, int threads):
     if partials != &one:
         free(partials)
     return total
+
+
+cdef enum Reduction:
+    MEAN
+    SUM
+    NONE
+
+
+cdef Reduction reduction_of(object reduction) except *:
+    if type(reduction) is str:
+        if reduction == "mean":
+            return MEAN
+        if reduction == "none":
+            return NONE
+        if reduction == "sum":
+            return SUM
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+cdef double weight_unit(double* weight_sum) except? -1.0:
+    """A power of 2 on every weight, against overflow; the sum of weights takes it, too."""
+    cdef int exponent
+    cdef double unit
+    if isinf(weight_sum[0]):
+        raise ValueError("the sum of the weights overflows: scale sample_weight and class_weight down")
+    if not weight_sum[0] > 0.0:
+        raise ValueError(f"the weights sum to {weight_sum[0]}: with reduction='mean' the sum must be positive")
+    if 1e-200 < weight_sum[0] < 1e200:
+        return 1.0
+    frexp(weight_sum[0], &exponent)
+    unit = ldexp(1.0, -max(exponent, -1000))  # 2^1000 is finite, and lifts any sum far enough
+    weight_sum[0] *= unit
+    return unit
+
+
+cdef inline object results(int mode, object loss, object gradient, object hessian):
+    if not mode & LOSS:
+        return gradient if not mode & THIRD else (gradient, hessian)
+    if not mode & GRADIENT:
+        return loss
+    return (loss, gradient) if not mode & THIRD else (loss, gradient, hessian)
 
 
 @cython.final
@@ -343,23 +390,21 @@ cdef class Evaluator:
         cdef cnp.ndarray gradient = None
         cdef cnp.ndarray hessian = None
         cdef cnp.ndarray pairs
-        cdef bint known = type(reduction) is str
-        cdef bint mean = known and reduction == "mean"
-        cdef bint by_sample = known and not mean and reduction == "none"
+        cdef Reduction how = reduction_of(reduction)
+        cdef bint mean = how == MEAN
+        cdef bint by_sample = how == NONE
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
         cdef int typenum = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
-        cdef run_chunk run = self.kernel.run_f32 if single else self.kernel.run_f64
+        cdef run_chunk run = <run_chunk>(self.kernel.run_f32 if single else self.kernel.run_f64)
         cdef Layout layout
         cdef Job job
         cdef Total total
         cdef double weight_sum = 0.0, value
-        cdef int threads, exponent
+        cdef int threads
 
         if single and self.float32_fault is not None:
             raise ValueError(self.float32_fault)
         # Shapes.
-        if not mean and not by_sample and (not known or reduction != "sum"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
         if self.kernel.pair:
             if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) != 2:
                 raise ValueError(f"y_pred must have shape (n, 2), got {_checks.shape(z)}")
@@ -450,44 +495,30 @@ cdef class Evaluator:
             weight_sum = job.size
             if job.weighted:
                 job.mode = WEIGHT
-                total = run_job(&job, run, threads)
+                total = run_job(&job, job.size, CHUNK, run, threads)
                 self.raise_faults(total.flags, y, weights, typenum)
                 weight_sum = total.value
-                if isinf(weight_sum):
-                    raise ValueError("the sum of the weights overflows: scale sample_weight and class_weight down")
-                if not weight_sum > 0.0:
-                    raise ValueError(f"the weights sum to {weight_sum}: with reduction='mean' the sum must be positive")
-                if not 1e-200 < weight_sum < 1e200:
-                    frexp(weight_sum, &exponent)
-                    exponent = max(exponent, -1000)  # 2^1000 is finite, and lifts any sum far enough
-                    job.weight_unit = ldexp(1.0, -exponent)
-                    weight_sum = ldexp(weight_sum, -exponent)
+                job.weight_unit = weight_unit(&weight_sum)
                 job.mode = mode
             job.scale = 1.0 / weight_sum
 
         # A mean of huge losses may be finite though their sum is not. What is written over cannot be read once more.
         job.reduced = mean and job.in_place
-        total = run_job(&job, run, threads)
+        total = run_job(&job, job.size, CHUNK, run, threads)
         self.raise_faults(total.flags, y, weights, typenum)
 
-        if not mode & LOSS:
-            return gradient if not mode & HESSIAN else (gradient, hessian)
-        if by_sample:
-            result = loss
-        else:
-            value = total.value
-            if mean and isinf(value):
-                if not job.in_place:
-                    job.mode = LOSS
-                    job.reduced = True
-                    total = run_job(&job, run, threads)
-                value = ldexp(total.reduced / weight_sum, 64)
-            elif mean:
-                value = value / weight_sum
-            result = value
-        if not mode & GRADIENT:
-            return result
-        return (result, gradient) if not mode & HESSIAN else (result, gradient, hessian)
+        if by_sample or not mode & LOSS:
+            return results(mode, loss, gradient, hessian)
+        value = total.value
+        if mean and isinf(value):
+            if not job.in_place:
+                job.mode = LOSS
+                job.reduced = True
+                total = run_job(&job, job.size, CHUNK, run, threads)
+            value = ldexp(total.reduced / weight_sum, 64)
+        elif mean:
+            value = value / weight_sum
+        return results(mode, value, gradient, hessian)
 
     cdef cnp.ndarray class_weight_pairs(self, cnp.ndarray y, cnp.ndarray z):
         """Weights of (negatives, positives): (2,), or (k, 2) by column."""
@@ -520,7 +551,7 @@ cdef class Evaluator:
         for c in range(2):
             pair[c] = 1.0
             pair[1 - c] = 0.0
-            total = run_job(&job, self.kernel.run_f32 if single else self.kernel.run_f64, 1)
+            total = run_job(&job, job.size, CHUNK, <run_chunk>(self.kernel.run_f32 if single else self.kernel.run_f64), 1)
             self.raise_faults(total.flags, y, None, cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE)
             if total.value > 0.0:
                 pairs[c] = job.size / (2.0 * total.value)
@@ -578,3 +609,230 @@ cdef bint check_overlap(cnp.ndarray out, str name, cnp.ndarray z, cnp.ndarray y,
     if not is_same_memory(out, z):
         raise ValueError(f"{name} overlaps y_pred in memory without being y_pred itself (same memory, same strides)")
     return True
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+cdef Stream matrix_stream(cnp.ndarray array) noexcept:
+    """Rows (outer) of classes (inner); of an array (n,) only the rows."""
+    cdef Stream stream
+    stream.data = cnp.PyArray_BYTES(array)
+    stream.dtype = <DType>code_of(array)
+    stream.outer_stride = cnp.PyArray_STRIDE(array, 0)
+    stream.inner_stride = cnp.PyArray_STRIDE(array, 1) if cnp.PyArray_NDIM(array) == 2 else 0
+    return stream
+
+
+@cython.final
+cdef class RowEvaluator:
+    """A row loss bound to its parameters, as Evaluator is an elementwise one.
+
+    Parameters
+    ----------
+    hard, soft : capsules with the RowKernels for targets that are classes, and that are rows; or None
+    inputs : what y_pred holds, one of INPUTS
+    target : what y_true may hold, one of ROW_TARGETS
+    cost : ns per element of loss and gradient, about, to choose the number of threads
+    class_weight : see `fastloss.class_weight.row_class_weight`
+    class_factor : multiplies the losses: a float, or an array (C,) by class
+    label_smoothing, temperature, logit_adjustment, ignore_index : see `fastloss.CrossEntropy`, `fastloss.KLDivergence`
+    bound : whether the Hessian is an upper bound
+    float32_fault : what is wrong with the parameters in float32, or None
+    """
+
+    cdef object hard_capsule
+    cdef object soft_capsule
+    cdef const RowKernel* hard
+    cdef const RowKernel* soft
+    cdef Inputs inputs
+    cdef RowTarget target
+    cdef double cost
+    cdef object class_weight
+    cdef double factor
+    cdef cnp.ndarray class_factor
+    cdef double label_smoothing
+    cdef double temperature
+    cdef cnp.ndarray logit_adjustment
+    cdef object ignore_index
+    cdef bint bound
+    cdef str float32_fault
+
+    def __init__(self, hard, soft, str inputs, str target, double cost, class_weight, class_factor,
+                 double label_smoothing, double temperature, logit_adjustment, ignore_index, bint bound,
+                 float32_fault=None):
+        self.hard_capsule = hard
+        self.soft_capsule = soft
+        self.hard = NULL if hard is None else <const RowKernel*>PyCapsule_GetPointer(hard, "fastloss.RowKernel")
+        self.soft = NULL if soft is None else <const RowKernel*>PyCapsule_GetPointer(soft, "fastloss.RowKernel")
+        self.inputs = <Inputs><int>INPUTS.index(inputs)
+        self.target = <RowTarget><int>ROW_TARGETS.index(target)
+        self.cost = cost
+        self.class_weight = class_weight
+        self.factor = 1.0
+        if isinstance(class_factor, np.ndarray):
+            self.class_factor = class_factor
+        elif class_factor is not None:
+            self.factor = class_factor
+        self.label_smoothing = label_smoothing
+        self.temperature = temperature
+        self.logit_adjustment = logit_adjustment
+        self.ignore_index = ignore_index
+        self.bound = bound
+        self.float32_fault = float32_fault
+
+    def evaluate(self, int mode, y_true, y_pred, sample_weight, reduction, n_threads,
+                 loss_out=None, gradient_out=None, hessian_out=None):
+        """The outputs that `mode` (1 loss, 2 gradient, 4 Hessian, 8 probabilities, added) asks for, alone or as a
+        tuple; Hessian or probabilities, not both."""
+        cdef cnp.ndarray z = as_array(y_pred, "y_pred")
+        cdef cnp.ndarray y = as_array(y_true, "y_true")
+        cdef cnp.ndarray firsts, weights = None, class_weights, loss = None, gradient = None, third = None
+        cdef Reduction how = reduction_of(reduction)
+        cdef bint mean = how == MEAN
+        cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
+        cdef int typenum = cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE
+        cdef str third_name = "proba_out" if mode & PROBABILITY else "hessian_out"
+        cdef run_chunk run
+        cdef RowJob job
+        cdef Total total
+        cdef double weight_sum = 0.0, value
+        cdef Py_ssize_t chunk
+        cdef int threads
+        cdef bint indexed = cnp.PyArray_NDIM(y) == 1
+
+        # Shapes.
+        if single and self.float32_fault is not None:
+            raise ValueError(self.float32_fault)
+        if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) < 2:
+            raise ValueError(f"y_pred must have shape (n, C) with at least two classes, got {_checks.shape(z)}")
+        if self.target == LOG_CLASSES or self.target == INDICATORS:
+            if not same_shape(y, z):
+                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
+                                 f"they must be equal")
+        elif not same_shape(y, z) and not (indexed and cnp.PyArray_DIM(y, 0) == cnp.PyArray_DIM(z, 0)):
+            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: y_true must hold "
+                             f"classes, (n,), or rows of targets, of y_pred's shape")
+        if not indexed and self.ignore_index is not None:
+            raise ValueError("ignore_index is for classes as targets, and y_true holds rows: give rows that do not "
+                             "count a sample_weight of 0")
+        memset(&job, 0, sizeof(RowJob))
+        job.kernel = self.hard if self.hard != NULL and (indexed or self.soft == NULL) else self.soft
+        run = <run_chunk>(job.kernel.run_f32 if single else job.kernel.run_f64)
+        job.mode = mode
+        job.inputs = self.inputs
+        job.target = self.target
+        job.rows = cnp.PyArray_DIM(z, 0)
+        job.classes = cnp.PyArray_DIM(z, 1)
+        job.y_true = matrix_stream(y)
+        job.indexed = indexed
+        job.tolerance = 1e-4 if job.y_true.dtype == FLOAT32 else 1e-2 if job.y_true.dtype == FLOAT16 else 1e-6
+        job.y_pred = matrix_stream(z)
+        firsts = z[:, 0]
+        if mean and job.rows == 0:
+            raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
+                             f"give at least one, or reduction='sum'")
+        # As many rows as depend on nothing but the number of classes, in groups of 16 where they are side by side.
+        chunk = max(1, min(<Py_ssize_t>MOST_ROWS, 8192 // job.classes))
+        if chunk >= WIDTH or job.y_pred.outer_stride < job.y_pred.inner_stride:
+            chunk = max(<Py_ssize_t>WIDTH, chunk - chunk % WIDTH)
+        threads = threads_for(n_threads, job.rows * job.classes * self.cost, (job.rows + chunk - 1) // chunk)
+
+        # Parameters by class.
+        job.label_smoothing = self.label_smoothing
+        job.temperature = self.temperature
+        job.bound = self.bound
+        job.factor = self.factor
+        job.class_factor = by_class(self.class_factor, "alpha", z)
+        job.adjustment = by_class(self.logit_adjustment, "logit_adjustment", z)
+        if self.ignore_index is not None:
+            job.ignores = True
+            job.ignored = self.ignore_index
+
+        # Weights.
+        job.weight_unit = 1.0
+        job.scale = 1.0
+        job.weighted = job.ignores
+        if sample_weight is not None:
+            weights = as_array(sample_weight, "sample_weight")
+            if cnp.PyArray_NDIM(weights) != 1 or cnp.PyArray_DIM(weights, 0) != job.rows:
+                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
+                                 f"it must be (n,)")
+            job.sample_weight = matrix_stream(weights)
+            job.weighted = True
+        if self.class_weight is not None:
+            class_weights = weights_of_classes(self.class_weight, y, job.classes, self.ignore_index,
+                                               self.target == LOG_CLASSES)
+            job.class_weight = by_class(class_weights, "class_weight", z)
+            job.weighted = True
+
+        # Outputs.
+        if mode & LOSS:
+            if how == NONE:
+                loss = output(loss_out, "loss_out", firsts, typenum)
+                job.loss = matrix_stream(loss)
+            elif loss_out is not None:
+                raise ValueError(f"loss_out is only for reduction='none'; with {reduction!r} the loss is a float")
+        if mode & GRADIENT:
+            gradient = output(gradient_out, "gradient_out", z, typenum)
+            job.gradient = matrix_stream(gradient)
+        if mode & THIRD:
+            third = output(hessian_out, third_name, z, typenum)
+            job.hessian = matrix_stream(third)
+        if loss_out is not None:
+            job.in_place |= check_overlap(loss, "loss_out", z, y, weights, None)
+        if gradient_out is not None:
+            job.in_place |= check_overlap(gradient, "gradient_out", z, y, weights, loss)
+        if hessian_out is not None:
+            job.in_place |= check_overlap(third, third_name, z, y, weights, gradient)
+            if loss is not None and may_overlap(third, loss):
+                raise ValueError(f"{third_name} overlaps loss_out in memory")
+
+        # The mean needs the sum of weights first: gradients leave the pass divided by it.
+        if mean:
+            weight_sum = job.rows
+            if job.weighted:
+                job.mode = WEIGHT
+                total = run_job(&job, job.rows, chunk, run, threads)
+                self.raise_faults(total.flags, y, weights, job.classes, typenum)
+                weight_sum = total.value
+                if weight_sum == 0.0 and not total.flags & COUNTED:
+                    weight_sum = 1.0  # all rows are ignored: nothing, of nothing
+                job.weight_unit = weight_unit(&weight_sum)
+                job.mode = mode
+            job.scale = 1.0 / weight_sum
+
+        # A mean of huge losses may be finite though their sum is not. What is written over cannot be read once more.
+        job.reduced = mean and job.in_place
+        total = run_job(&job, job.rows, chunk, run, threads)
+        self.raise_faults(total.flags, y, weights, job.classes, typenum)
+        if how == NONE or not mode & LOSS:
+            return results(mode, loss, gradient, third)
+        value = total.value
+        if mean and isinf(value):
+            if not job.in_place:
+                job.mode = LOSS
+                job.reduced = True
+                total = run_job(&job, job.rows, chunk, run, threads)
+            value = ldexp(total.reduced / weight_sum, 64)
+        elif mean:
+            value = value / weight_sum
+        return results(mode, value, gradient, third)
+
+    cdef int raise_faults(self, int flags, cnp.ndarray y, cnp.ndarray weights, Py_ssize_t classes,
+                          int typenum) except -1:
+        if flags & NO_MEMORY:
+            raise MemoryError
+        if flags & (BAD_TARGET | BAD_WEIGHT):
+            _checks.raise_row_faults(y, weights, ROW_TARGETS[<int>self.target], classes, self.ignore_index,
+                                     np.float32 if typenum == cnp.NPY_FLOAT else np.float64)
+        return 0
+
+
+cdef const double* by_class(cnp.ndarray row, str name, cnp.ndarray z) except? NULL:
+    """An array (C,) that fits y_pred; None is NULL."""
+    if row is None:
+        return NULL
+    if cnp.PyArray_NDIM(row) != 1 or cnp.PyArray_DIM(row, 0) != cnp.PyArray_DIM(z, 1):
+        raise ValueError(f"{name} has shape {_checks.shape(row)}: y_pred must then have shape "
+                         f"(n, {cnp.PyArray_DIM(row, 0)}), got {_checks.shape(z)}")
+    return <const double*>cnp.PyArray_DATA(row)

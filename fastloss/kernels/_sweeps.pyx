@@ -131,65 +131,7 @@ cdef void sweep_wide(const WideLoss* p, Py_ssize_t n, const real* y, const real*
 
 # ---- streams: any dtype, any strides, in and out of a block ----------------------------------------------------------
 
-ctypedef fused item:
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
-    float
-    double
-
-
-cdef void read_items(const char* data, Py_ssize_t stride, Py_ssize_t n, item* unused, real* out) noexcept nogil:
-    cdef Py_ssize_t i
-    if stride == sizeof(item):
-        for i in range(n):
-            out[i] = <real>(<const item*>data)[i]
-    else:
-        for i in range(n):
-            out[i] = <real>(<const item*>(data + i * stride))[0]
-
-
-cdef void read_halves(const char* data, Py_ssize_t stride, Py_ssize_t n, real* out) noexcept nogil:
-    # The bits of a half, moved to the places of a float, are the number times 2^-112; the largest exponent is inf, NaN.
-    cdef Py_ssize_t i
-    cdef uint32_t half, magnitude
-    cdef float value
-    for i in range(n):
-        half = (<const uint16_t*>(data + i * stride))[0]
-        magnitude = (half & 0x7fff) << 13
-        value = fastloss_f32_from_bits(magnitude) * <float>5.192296858534828e33
-        value = fastloss_f32_from_bits(magnitude | 0x7f800000) if magnitude >= 0x0f800000 else value
-        out[i] = -value if half & 0x8000 else value
-
-
-cdef void read_strided(const char* data, Py_ssize_t stride, Py_ssize_t n, int dtype, real* out) noexcept nogil:
-    if dtype == FLOAT64:
-        read_items(data, stride, n, <double*>NULL, out)
-    elif dtype == FLOAT32:
-        read_items(data, stride, n, <float*>NULL, out)
-    elif dtype == INT64:
-        read_items(data, stride, n, <int64_t*>NULL, out)
-    elif dtype == INT32:
-        read_items(data, stride, n, <int32_t*>NULL, out)
-    elif dtype == BOOL8 or dtype == UINT8:
-        read_items(data, stride, n, <uint8_t*>NULL, out)
-    elif dtype == INT8:
-        read_items(data, stride, n, <int8_t*>NULL, out)
-    elif dtype == INT16:
-        read_items(data, stride, n, <int16_t*>NULL, out)
-    elif dtype == UINT16:
-        read_items(data, stride, n, <uint16_t*>NULL, out)
-    elif dtype == UINT32:
-        read_items(data, stride, n, <uint32_t*>NULL, out)
-    elif dtype == UINT64:
-        read_items(data, stride, n, <uint64_t*>NULL, out)
-    else:
-        read_halves(data, stride, n, out)
+include "streams.pxi"
 
 
 cdef inline bint is_linear(const Stream* stream, Py_ssize_t inner) noexcept nogil:
@@ -354,43 +296,7 @@ cdef void weigh_losses(const real* loss, Py_ssize_t n, const double* weights, do
 
 # ---- sums ------------------------------------------------------------------------------------------------------------
 
-cdef void add_rows(const real* values, Py_ssize_t rows, double* lanes) noexcept nogil:
-    """Adds rows of 8·LANES values, pairwise over eight. A chunk has at most eight rows, so that ten roundings
-    at most stand between a value and a lane (measured: 2 ulp, 4 for values chosen to be bad); above, sums are in two
-    parts."""
-    cdef Py_ssize_t row, j
-    cdef const real* v
-    for row in range(rows):
-        v = values + row * 8 * LANES
-        for j in range(LANES):
-            lanes[j] += (((<double>v[j] + <double>v[j + LANES])
-                          + (<double>v[j + 2 * LANES] + <double>v[j + 3 * LANES]))
-                         + ((<double>v[j + 4 * LANES] + <double>v[j + 5 * LANES])
-                            + (<double>v[j + 6 * LANES] + <double>v[j + 7 * LANES])))
-
-
-cdef void add_values(real* values, Py_ssize_t n, double* lanes) noexcept nogil:
-    """Adds n values; `values` has room for whole rows, which are filled with zeros."""
-    cdef Py_ssize_t rows = (n + 8 * LANES - 1) // (8 * LANES)
-    memset(values + n, 0, (rows * 8 * LANES - n) * sizeof(real))
-    add_rows(values, rows, lanes)
-
-
-cdef void add_lanes(double* high, Sum* sum) noexcept nogil:
-    """The sum of the lanes in two parts: pairwise, each rounding error kept (Knuth's two-sum)."""
-    cdef double low[LANES]
-    cdef double total, part
-    cdef Py_ssize_t width = LANES, j
-    memset(low, 0, sizeof(low))
-    while width > 1:
-        width //= 2
-        for j in range(width):
-            total = high[j] + high[j + width]
-            part = total - high[j]
-            low[j] += low[j + width] + ((high[j] - (total - part)) + (high[j + width] - part))
-            high[j] = total
-    sum.high = high[0]
-    sum.low = low[0]
+include "sums.pxi"
 
 
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------

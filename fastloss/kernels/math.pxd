@@ -281,6 +281,37 @@ cdef inline real exp_reduced_minus_1(real x, real low, real bias, real* shifted)
     return r + mad(r * r, exp_tail(r), low)
 
 
+cdef inline real exp_scaled(real x, real magic, real least) noexcept nogil:
+    """exp(x)·2^s within 1.1 ulp, for a whole s with which the caller made magic (see exp_magic), and x at most a little
+    above -s·log 2. Below `least` it is 0, and never subnormal, which is slow; NaN gives NaN."""
+    cdef real shifted, k, r, result
+    if real is double:
+        shifted = mad(x, <double>1.4426950408889634, magic)
+        k = shifted - magic
+        r = mad(k, <double>-5.497923018708371e-14, mad(k, <double>-0.6931471805598903, x))
+        result = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52) * (<double>1 + mad(r * r, exp_tail(r), r))
+    else:
+        shifted = mad(x, <float>1.442695, magic)
+        k = shifted - magic
+        r = mad(k, <float>-1.4286068e-06, mad(k, <float>-0.693145751953125, x))
+        result = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23) * (<float>1 + mad(r * r, exp_tail(r), r))
+    return <real>0 if x < least else result
+
+
+cdef inline real exp_magic(real most, real* least) noexcept nogil:
+    """What exp_scaled takes so that exp(most)·2^s is near 2^60 (float32: 2^30), for |most| <= 3000 (500). Numbers that
+    become 0 are in proportion to that below the smallest there is."""
+    cdef real k
+    if real is double:
+        k = mad(most, <double>1.4426950408889634, <double>MAGIC_F64) - <double>MAGIC_F64
+        least[0] = (k - <double>1081.5) * <double>0.6931471805599453
+        return <double>MAGIC_F64 + <double>1083 - k
+    else:
+        k = mad(most, <float>1.442695, <float>MAGIC_F32) - <float>MAGIC_F32
+        least[0] = (k - <float>155.5) * <float>0.6931472
+        return <float>MAGIC_F32 + <float>157 - k
+
+
 cdef inline real exp_tail(real r) noexcept nogil:
     """(exp(r) - 1 - r)/r², for |r| <= log(2)/2."""
     if real is double:

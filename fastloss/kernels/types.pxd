@@ -59,7 +59,9 @@ ctypedef void (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const d
                            double*, double*, double*) noexcept nogil
 ctypedef bint (*is_wide_f32)(const Parameters*, Py_ssize_t, const float*, const float*) noexcept nogil
 ctypedef bint (*is_wide_f64)(const Parameters*, Py_ssize_t, const double*, const double*) noexcept nogil
-ctypedef void (*run_chunk)(const Job*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
+ctypedef void (*run_job_chunk)(const Job*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
+# The same of any kind of job.
+ctypedef void (*run_chunk)(const void*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
 
 # A loss with its parameters, compiled for one ISA.
 cdef struct Kernel:
@@ -71,8 +73,8 @@ cdef struct Kernel:
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
-    run_chunk run_f32
-    run_chunk run_f64
+    run_job_chunk run_f32
+    run_job_chunk run_f64
 
 # One call.
 cdef struct Job:
@@ -112,3 +114,99 @@ cdef struct Partial:
     Sum losses  # or weights
     Sum reduced
     int flags
+
+
+# ---- rows: losses of one row of y_pred each --------------------------------------------------------------------------
+
+# Rows are worked on in groups, and numbers 16 at a time: one class of 16 rows, or 16 classes of one row.
+cdef enum:
+    WIDTH = 16
+    ROWS = 64  # of a group, at most
+    MOST_ROWS = 4096  # of a chunk
+
+# What a row of y_pred holds.
+cdef enum Inputs:
+    LOGITS, PROBABILITIES, LOG_PROBABILITIES
+
+# What a row loss accepts as y_true.
+cdef enum RowTarget:
+    CLASSES, SOFT_CLASSES, LOG_CLASSES, INDICATORS
+
+cdef enum RowFlag:
+    COUNTED = 16  # a row that is not ignored was seen
+    NO_MEMORY = 32
+
+cdef enum RowMode:
+    PROBABILITY = 8  # in the place of the Hessian
+
+cdef struct RowJob
+
+# A group of rows as matrices of numbers 16 at a time: `line` by `line`, `count` of them each. A line is a row, and 16
+# numbers are classes; or a line is 16 rows, and the numbers are theirs of one class.
+cdef struct Matrix:
+    void* data
+    Py_ssize_t pitch  # numbers between lines
+    Py_ssize_t step  # numbers between one 16 and the next of a line
+    void* tail  # where the last, unfilled 16 of each line are; NULL: all are filled
+
+cdef struct Group:
+    Py_ssize_t rows
+    Py_ssize_t padded  # to whole 16
+    bint across  # a line is 16 rows
+    Py_ssize_t lines
+    Py_ssize_t count
+    Py_ssize_t classes
+    Matrix scores
+    Matrix targets  # where the loss takes a distribution
+    Matrix gradient  # also scratch, where no gradient is wanted
+    Matrix hessian
+    int labels[ROWS]  # where it takes a class; -1: ignored
+    double factors[ROWS]  # of the losses
+    double scales[ROWS]  # of gradients and Hessians: weights, and the division of a mean
+
+# Fills the losses of a group, and its gradient and Hessian where they are wanted.
+ctypedef void (*group_f32)(const RowJob*, const Parameters*, Group*, float*) noexcept nogil
+ctypedef void (*group_f64)(const RowJob*, const Parameters*, Group*, double*) noexcept nogil
+ctypedef void (*run_rows)(const RowJob*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
+
+cdef struct RowKernel:
+    Parameters parameters
+    group_f32 evaluate_f32
+    group_f64 evaluate_f64
+    run_rows run_f32
+    run_rows run_f64
+    bint distribution  # takes rows of targets, else classes
+    bint ordered  # walks along the classes, which only goes across
+    bint scratch  # takes rows that lie apart, each contiguous, or side by side in scratch
+    bint keeps  # goes back to the exponentials for the loss
+
+# One call. Streams are rows (outer) of classes (inner).
+cdef struct RowJob:
+    const RowKernel* kernel
+    int mode
+    Inputs inputs
+    RowTarget target
+    Py_ssize_t rows
+    Py_ssize_t classes
+    Stream y_true
+    bint indexed  # y_true holds classes
+    double tolerance  # of sums of targets
+    Stream y_pred
+    Stream sample_weight
+    Stream loss
+    Stream gradient
+    Stream hessian
+    double label_smoothing
+    double temperature
+    const double* adjustment  # of the scores, one a class; NULL: none
+    bint ignores
+    double ignored
+    double factor
+    const double* class_factor  # of the losses, one a class; NULL: the one above
+    const double* class_weight
+    bint weighted
+    bint bound
+    bint in_place
+    bint reduced
+    double weight_unit
+    double scale

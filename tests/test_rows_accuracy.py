@@ -1,0 +1,131 @@
+"""Row losses, their gradients and Hessians against mpmath, in ulp; the references against differences of themselves.
+
+``python tests/test_rows_accuracy.py`` prints the largest errors by loss, dtype, output and number of classes.
+
+The limit is 4 + C/16 ulp: 4 as for all losses, C/16 for a sum over C classes; 4 + 2 gamma + C/16 for a free exponent
+gamma. It is that of the number itself where all terms have one sign; else of the sum of the terms' absolute values, as
+no format can do better; and of max(q, t) in a gradient q - t of soft targets. The references say which.
+"""
+
+import sys
+from types import SimpleNamespace
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mpf
+
+from floats import DTYPES, ulps
+from reference import scaled
+from reference_rows import (
+    ROW_INSTANCES,
+    ROW_REFERENCES,
+    exact_row,
+    hard_rows,
+    is_logits,
+    row_limit,
+    row_predictions,
+    row_targets,
+    sized_instances,
+    takes_soft,
+)
+
+OUTPUTS = ("loss", "gradient", "hessian")
+#: Classes, and how many rows of them: mpmath takes some 50 µs for each number.
+ROWS = {2: 36, 3: 36, 5: 18, 10: 18, 17: 9, 33: 6, 100: 2}
+EVERYTHING = [(loss, None) for loss in ROW_INSTANCES] + [(loss, n_classes) for n_classes in (3, 20)
+                                                        for loss in sized_instances(n_classes)]
+#: With each way of computing at least one.
+MANY_CLASSES = list({(type(loss), loss.get_params().get("inputs"), loss.get_params().get("variant")): loss
+                     for loss in ROW_INSTANCES}.values())
+
+
+def forms(loss):
+    return ("index", "rows") if loss.target == "soft classes" else ("index",)
+
+
+def worst_errors(loss, dtype, n, n_classes, seed=0, form="index"):
+    """{output: (ulp, y_true, y_pred, where, got, expected)} at the worst of n hard rows."""
+    y, z = hard_rows(loss, n, n_classes, dtype, seed, form)
+    found = dict.fromkeys(OUTPUTS, (-1.0,))
+    for i, numbers in enumerate(zip(*loss.loss_gradient_hessian(y, z, reduction="none"), strict=True)):
+        for output, got, expected in zip(OUTPUTS, numbers, exact_row(loss, y[i], z[i], dtype), strict=True):
+            expected = [expected] if output == "loss" else expected
+            for c, (number, (value, scale)) in enumerate(zip(np.atleast_1d(got), expected, strict=True)):
+                error = ulps(number, value, dtype, scale)
+                if error > found[output][0]:
+                    found[output] = error, y[i].tolist(), z[i].tolist(), c, float(number), value
+    return found
+
+
+def check(loss, dtype, rows):
+    seed = sum(map(ord, repr(loss)))  # other samples for each
+    for n_classes, n in rows.items():
+        for form in forms(loss):
+            for output, (error, y, z, c, got, expected) in worst_errors(loss, dtype, n, n_classes, seed, form).items():
+                assert error <= row_limit(loss, n_classes), (
+                    f"{output}[{c}] of {n_classes} classes, {form}, is {got!r}: {error:.2f} ulp off "
+                    f"{mpmath.nstr(expected, 20)}, at y={y} z={z}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("loss", "n_classes"), EVERYTHING, ids=repr)
+def test_errors_in_ulp(loss, n_classes, dtype):
+    check(loss, dtype, {n_classes: 18} if n_classes else ROWS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", MANY_CLASSES, ids=repr)
+def test_errors_in_ulp_with_many_classes(loss, dtype):
+    check(loss, dtype, {1000: 1})
+
+
+@pytest.mark.parametrize("loss", ROW_INSTANCES, ids=repr)
+def test_references_are_derivatives(loss):
+    # the derivatives written in reference_rows.py are those of the values written there
+    n_classes, step = 3, mpf(10) ** -20
+    p = SimpleNamespace(eps_of_dtype=mpf(2) ** -52, limit=4, **{
+        name: mpf(value) if isinstance(value, float) else value for name, value in loss.get_params().items()})
+    temperature = p.temperature if hasattr(p, "temperature") and is_logits(loss) else 1
+    reference = ROW_REFERENCES[type(loss)]
+    if loss.get_params().get("hessian") == "bound":
+        p.hessian = "exact"
+    y = row_targets(loss, 4, n_classes, form="rows" if takes_soft(loss) else "index", seed=5)
+    z = row_predictions(loss, 4, n_classes)
+    with mpmath.workprec(250):
+        for y_i, z_i in zip(y, z.tolist(), strict=True):
+            t = [mpf(float(v)) for v in y_i] if np.ndim(y_i) else int(y_i)
+
+            def outputs(z_i, t=t):
+                return reference(p, t, [mpf(v) / temperature for v in z_i])
+
+            value, gradient, hessian = outputs(z_i)
+            for c in range(n_classes):
+                low, high = (scaled(outputs([v + sign * step * (k == c) for k, v in enumerate(z_i)])[0]).value
+                             for sign in (-1, 1))
+                # a difference of the fifth digit of the step, and where a power has its kink, none
+                slope, curve = (high - low) / (2 * step), (high - 2 * scaled(value).value + low) / step**2
+                g, h = scaled(gradient[c]), scaled(hessian[c])
+                assert abs(g.value - slope) <= 1e-15 * (1 + abs(slope))
+                if g.scale < 1e15 and h.scale < 1e15:
+                    assert abs(h.value - curve) <= 1e-15 * (1 + abs(curve))
+
+
+def measure(n=18):
+    """Prints the table of largest errors; '!' marks those beyond the limit."""
+    for loss, width in EVERYTHING:
+        for dtype in DTYPES[::-1]:
+            for n_classes in [width] if width else [*ROWS, 1000]:
+                for form in forms(loss):
+                    rows = max(1, min(n, n * 40 // n_classes))
+                    for output, (error, y, z, c, got, value) in worst_errors(loss, dtype, rows, n_classes, 7,
+                                                                             form).items():
+                        limit = row_limit(loss, n_classes)
+                        where = f"  y={y!r} z={z!r}" if n_classes <= 5 and error > limit else ""
+                        print(f"{'!' if error > limit else ' '} {loss!r:60.60} {dtype.__name__} C={n_classes:<4} "
+                              f"{form:5} {output:8} {error:10.3g} ulp of {limit:.3g}  [{c}] got={got!r} "
+                              f"exact={mpmath.nstr(value, 17)}{where}", flush=True)
+
+
+if __name__ == "__main__":
+    measure(*map(int, sys.argv[1:]))
