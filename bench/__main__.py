@@ -30,7 +30,7 @@ def parse() -> argparse.Namespace:
                              "between classes of unequal size; gallery: the curves of all losses; all (the default): "
                              "train, then losses")
     parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
-                        help=f"of {', '.join(all_cases())}; all by default")
+                        help=f"of {'; '.join(all_cases())}. All by default")
     parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[],
                         help="1e6 by default, and for some losses 1 to 1e7")
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32", "float64"])

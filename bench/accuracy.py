@@ -12,6 +12,7 @@ from . import peers
 from .cases import Array, Case
 
 N = 128  # a power of two, so that dividing by it rounds nothing
+ELEMENTS = 2048  # of row losses, which have fewer rows, then, and no errors where one row has more
 BITS = 2000  # sees e^-700 beside 1
 # Scores up to where e^-|z| is about the least normal number, or its square for focal losses.
 LARGEST = {"float32": 80.0, "float64": 700.0}
@@ -20,13 +21,17 @@ LARGEST = {"float32": 80.0, "float64": 700.0}
 def sample(case: Case, dtype: str) -> tuple[Array, Array]:
     """Targets with scores of all sizes, of both signs where the loss takes them."""
     rng = np.random.default_rng(0)
-    z = np.geomspace(1e-3, LARGEST[dtype], N // 2) * rng.uniform(0.9, 1.0, N // 2)
+    samples = min(N, 1 << (ELEMENTS // (case.classes or 1)).bit_length() - 1)
+    size = samples * (case.classes or 1)
+    z = np.geomspace(1e-3, LARGEST[dtype], size // 2) * rng.uniform(0.9, 1.0, size // 2)
     least = case.loss.domain[0]
     z = np.concatenate([z, -z] if least == -np.inf else [least + z, least + 2 * z])
-    y, z = case.targets(rng, N), rng.permuted(z)
+    y, z = case.targets(rng, samples), rng.permuted(z)
+    if case.classes:  # differences count, and are up to twice as large
+        z = z.reshape(samples, -1) / 2
     if case.columns:  # smaller ones, since they multiply
         z = np.stack([rng.permuted(z) / case.columns for _ in range(case.columns)], axis=1)
-    return y.astype(dtype), z.astype(dtype)
+    return case.typed(y, dtype), z.astype(dtype)
 
 
 def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, float]]:
@@ -35,11 +40,15 @@ def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, 
         mp = importlib.import_module("mpmath").mp
     except ImportError:
         return {}
+    if (case.classes or 1) > ELEMENTS:
+        return {}
     y, z = sample(case, dtype)
+    n = len(y)
     with mp.workprec(BITS):
         losses, gradients = [], []
-        for target, scores in zip(y.tolist(), z.reshape(N, -1).tolist(), strict=True):
-            loss, gradient = exact_terms(case, mp, mp.mpf(target), [mp.mpf(score) for score in scores])
+        for target, scores in zip(y.tolist(), z.reshape(n, -1).tolist(), strict=True):
+            target = list(map(mp.mpf, target)) if isinstance(target, list) else mp.mpf(target)
+            loss, gradient = exact_terms(case, mp, target, [mp.mpf(score) for score in scores])
             losses.append(loss)
             gradients += gradient
         result = {}
@@ -47,10 +56,10 @@ def max_ulp(case: Case, dtype: str, names: list[str]) -> dict[str, tuple[float, 
             make = peers.fastloss if name == "fastloss" else peers.PEERS[name]
             if (whole := make(case, y, z, 1)) is None:
                 continue
-            # Losses one by one, since only their mean is returned; gradients of the mean are 1/N of each.
-            values = [evaluate(make, case, y[i : i + 1], z[i : i + 1])[0] for i in range(N)]
-            scaled = [float(g) * N for g in whole.read(whole.call())[1].flat]
-            result[name] = largest(values, losses, dtype, 1), largest(scaled, gradients, dtype, N)
+            # Losses one by one, since only their mean is returned; gradients of the mean are 1/n of each.
+            values = [evaluate(make, case, y[i : i + 1], z[i : i + 1])[0] for i in range(n)]
+            scaled = [float(g) * n for g in whole.read(whole.call())[1].flat]
+            result[name] = largest(values, losses, dtype, 1), largest(scaled, gradients, dtype, n)
         return result
 
 
@@ -61,6 +70,8 @@ def exact_terms(case: Case, mp: Any, y: Any, z: list[Any]) -> tuple[tuple[Any, .
         return loss if isinstance(loss, tuple) else (loss,)
 
     loss = terms(*z)
+    if case.exact_gradient is not None:
+        return loss, [list(by_one) for by_one in case.exact_gradient(mp, y, *z)]
     gradient = [[mp.diff(lambda *point, i=i: terms(*point)[i], z, order) for i in range(len(loss))]
                 for order in np.eye(len(z), dtype=int).tolist()]
     return loss, gradient
@@ -73,7 +84,7 @@ def evaluate(make: Callable[..., Any], case: Case, y: Array, z: Array) -> tuple[
 
 def largest(values: list[float], exact: list[Any], dtype: str, scale: int) -> float:
     """`exact` holds the terms of each value, and an ulp is that of the sum of their absolute values."""
-    # 1/N of a small gradient may be subnormal, and lose digits that the gradient itself has.
+    # 1/n of a small gradient may be subnormal, and lose digits that the gradient itself has.
     least = float(np.spacing(np.finfo(dtype).smallest_normal)) * scale
     errors = (abs(v - sum(e)) / max(float(np.spacing(np.dtype(dtype).type(float(sum(map(abs, e)))))), least)
               for v, e in zip(values, exact, strict=True))

@@ -39,6 +39,13 @@ class Case:
     negative_label: int = 0
     #: columns of y_pred for each sample, of losses that take more than one; y_pred is then (n, columns)
     columns: int | None = None
+    #: classes of a row loss, whose n elements are rows of so many scores; whether its targets are distributions
+    classes: int | None = None
+    soft: bool = False
+    #: the terms of each derivative of `exact`, where differences of that would take long, or have other terms
+    exact_gradient: Callable[..., list[tuple[Any, ...]]] | None = None
+    #: how torch writes the targets, where it differs
+    torch_targets: Callable[[Array], Array] | None = None
     #: whether the formula has a transcendental function; a root is none
     transcendental: bool = False
     #: whether a run measures it at all sizes unless told otherwise, and not at one
@@ -46,6 +53,13 @@ class Case:
 
     def targets(self, rng: np.random.Generator, n: int) -> Array:
         """Random targets."""
+        if self.soft:
+            t = rng.standard_exponential((n, self.classes or 1))
+            return t / t.sum(axis=1, keepdims=True)
+        if self.loss.target == "indicators":
+            return rng.random((n, self.classes or 1)) < 0.2
+        if self.classes:
+            return rng.integers(self.classes, size=n)
         if "binary" in self.loss.target:
             return np.where(rng.random(n) < 0.3, 1.0, self.negative_label)
         draw = {"real": rng.normal, "non-negative": partial(rng.poisson, 3.0), "positive": partial(rng.gamma, 2.0),
@@ -55,10 +69,20 @@ class Case:
     def data(self, n: int, dtype: str) -> tuple[Array, Array]:
         """y_true and y_pred: scores as a half-trained model gives them, residuals on both sides of every kink."""
         rng = np.random.default_rng(n)
-        y = self.targets(rng, n)
-        z = rng.normal(scale=2.0, size=(n, self.columns) if self.columns else n)
+        samples = self.samples(n)
+        y = self.targets(rng, samples)
+        columns = self.classes or self.columns
+        z = rng.normal(scale=2.0, size=(samples, columns) if columns else samples)
         least = self.loss.domain[0]
-        return y.astype(dtype), (z if least == -np.inf else least + np.exp(0.5 * z)).astype(dtype)
+        return self.typed(y, dtype), (z if least == -np.inf else least + np.exp(0.5 * z)).astype(dtype)
+
+    def samples(self, n: int) -> int:
+        """How many samples n elements are: as many, or about as many as fill rows of the classes."""
+        return max(1, n // self.classes) if self.classes else n
+
+    def typed(self, y: Array, dtype: str) -> Array:
+        """Targets in the type of the scores; class labels and indicators in their own."""
+        return y if self.classes and not self.soft else y.astype(dtype)
 
 
 def all_cases() -> dict[str, Case]:

@@ -39,14 +39,16 @@ def run(options: Namespace) -> None:
     for threads, case, dtype, n in progress(todo, "speed"):
         y, z = case.data(n, dtype)
         traffic = y.nbytes + 2 * z.nbytes  # y_true and y_pred are read, the gradient is written
+        elements = case.samples(n) * (case.classes or 1)
         with timing.cpus(threads):
             calls = {name: c.call for name, c in peers.competitors(case, y, z, threads, names).items()}
             # the yardstick of memory: as many bytes in three streams, and next to no work
-            a, b, out = (np.ones(traffic // 3 // y.itemsize, dtype) for _ in range(3))
+            a, b, out = (np.ones(traffic // 3 // z.itemsize, dtype) for _ in range(3))
             calls["np.subtract"] = partial(np.subtract, a, b, out=out)
             best = timing.interleaved(calls, options.seconds)
-        rows.append({"loss": case.name, "dtype": dtype, "threads": threads, "n": n, "bytes_per_element": traffic / n,
-                     "ns_per_element": {name: seconds / n * 1e9 for name, seconds in best.items()}})
+        rows.append({"loss": case.name, "dtype": dtype, "threads": threads, "n": n,
+                     "bytes_per_element": traffic / elements,
+                     "ns_per_element": {name: seconds / elements * 1e9 for name, seconds in best.items()}})
 
     results = {"machine": machine.describe(), "versions": machine.versions(names), "rows": rows, "max_ulp": errors}
     options.out.mkdir(parents=True, exist_ok=True)

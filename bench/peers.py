@@ -41,8 +41,9 @@ def scikit_learn(case: Case, y: Array, z: Array, threads: int) -> Competitor | N
     factor = case.sklearn_factor
     if case.negative_label:
         y = np.maximum(y, 0)  # its labels are 0 and 1
-    call = partial(loss.loss_gradient, y, z, None, np.empty_like(z), np.empty_like(z), threads)
-    return Competitor(call, lambda result: (factor * float(np.mean(result[0])), factor * result[1] / z.size))
+    y = y.astype(z.dtype)  # those of classes, too
+    call = partial(loss.loss_gradient, y, z, None, np.empty_like(y), np.empty_like(z), threads)
+    return Competitor(call, lambda result: (factor * float(np.mean(result[0])), factor * result[1] / len(y)))
 
 
 def torch(case: Case, y: Array, z: Array, threads: int) -> Competitor | None:
@@ -50,6 +51,8 @@ def torch(case: Case, y: Array, z: Array, threads: int) -> Competitor | None:
         return None
     torch = importlib.import_module("torch")
     torch.set_num_threads(threads)
+    if case.torch_targets is not None:
+        y = case.torch_targets(y)
     formula, target, score = case.torch, torch.from_numpy(y), torch.from_numpy(z).requires_grad_()
 
     def call() -> Any:

@@ -30,8 +30,8 @@ class Goal(NamedTuple):
 
 def run(options: Namespace) -> None:
     names = peers.installed(options.peers)
-    groups = [catalogue, cross_entropy, cross_entropy_in_cache, focal, memory_bound, avx2, two_threads, small_call,
-              memory, import_time, wheel]
+    groups = [catalogue, cross_entropy, cross_entropy_in_cache, focal, memory_bound, rows, soft_rows, avx2, two_threads,
+              small_call, memory, import_time, wheel]
     table = [["goal", "measured", "limit", "unit", "met"]]
     for group in losses.progress(groups, "targets"):
         for goal in group(names, options.seconds):
@@ -55,8 +55,10 @@ def against(case: Case, dtype: str, n: int, limits: dict[str, float], names: lis
 
 
 def catalogue(names: list[str], seconds: float) -> Iterator[Goal]:
-    """Every loss, against NumPy and whoever else has it too."""
+    """Every loss of single predictions, against NumPy and whoever else has it too."""
     for case in all_cases().values():
+        if case.classes:
+            continue
         numpy, sklearn = (5, 8) if case.transcendental else (2, 2)
         limits = {"numpy": 1 / numpy, "scikit-learn": 1 / sklearn} | ({"torch": 1.0} if case.torch_own else {})
         for dtype in ("float64", "float32"):
@@ -109,6 +111,29 @@ def memory_bound(names: list[str], seconds: float, n: int = 2 * 10**7) -> Iterat
             yield from against(case, dtype, 10**6, {"torch": 1 / 2}, names, seconds)
 
 
+def rows(names: list[str], seconds: float) -> Iterator[Goal]:
+    """Cross-entropy of class labels: the peer named is the one that comes nearest."""
+    for classes in (3, 10, 100, 1000, 32_000):
+        case = all_cases()[f"cross_entropy, C = {classes}"]
+        for dtype in ("float64", "float32"):
+            goals = list(against(case, dtype, 10**6, dict.fromkeys(names, 1 / 2), names, seconds))
+            if goals:
+                yield max(goals, key=lambda goal: goal.measured)
+
+
+def soft_rows(names: list[str], seconds: float, n: int = 10**6) -> Iterator[Goal]:
+    for classes in (100, 1000, 32_000):
+        for dtype in ("float64", "float32"):
+            calls = {}
+            for what in ("", "soft, "):
+                case = all_cases()[f"cross_entropy, {what}C = {classes}"]
+                calls[what] = peers.fastloss(case, *case.data(n, dtype), 1).call
+            with timing.cpus(1):
+                best = timing.interleaved(calls, seconds)
+            yield Goal(f"cross_entropy, C = {classes} {dtype}, n = {n:.0e}, soft targets of labels",
+                       best["soft, "] / best[""], 1.5)
+
+
 def avx2(names: list[str], seconds: float) -> Iterator[Goal]:
     """The ISA is chosen at import, so another process measures."""
     if "scikit-learn" not in names or "x86" not in machine.describe()["isa"]:
@@ -127,7 +152,8 @@ def two_threads(names: list[str], seconds: float, n: int = 10**7) -> Iterator[Go
     if machine.usable_cpus() < 2:
         print("two threads are skipped: this process may use one CPU")
         return
-    for name in ("binary_cross_entropy", "binary_focal", "binary_focal_2.5", "sharp_arctan"):
+    for name in ("binary_cross_entropy", "binary_focal", "binary_focal_2.5", "sharp_arctan", "cross_entropy, C = 10",
+                 "cross_entropy, C = 1000"):
         case = all_cases()[name]
         for dtype in ("float64", "float32"):
             y, z = case.data(n, dtype)
@@ -171,11 +197,15 @@ from pathlib import Path
 def peak():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
 
-dtype, threads = sys.argv[1], int(sys.argv[2])
-y, z = np.ones(10**7, dtype), np.ones(10**7, dtype)
+dtype, threads, n, classes = sys.argv[1], *map(int, sys.argv[2:])
+if classes:
+    loss, z = fl.CrossEntropy(), np.ones((n // classes, classes), dtype)
+    y = np.ones(len(z), int)
+else:
+    loss, z, y = fl.BinaryCrossEntropy(), np.ones(n, dtype), np.ones(n, dtype)
 out = np.zeros_like(z) + 1
-loss = fl.BinaryCrossEntropy()
-loss.loss_gradient(y[:100], z[:100], gradient_out=out[:100])
+few = slice(max(1, 100 // max(1, classes)))
+loss.loss_gradient(y[few], z[few], gradient_out=out[few])
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
 before = peak()
 loss.loss_gradient(y, z, n_threads=threads, gradient_out=out)
@@ -187,10 +217,12 @@ def memory(names: list[str], seconds: float) -> Iterator[Goal]:
     if not Path("/proc/self/clear_refs").exists():
         print("memory is skipped: it is read from Linux's /proc")
         return
-    for dtype in ("float64", "float32"):
-        for threads in dict.fromkeys([1, machine.usable_cpus()]):
-            yield Goal(f"binary_cross_entropy {dtype}, n = 1e+07, extra memory, {threads} threads",
-                       float(in_subprocess(MEMORY, dtype, str(threads))), 1.0, "MiB")
+    for n, classes, limit in ((10**7, 0, 1.0), *((10**6, classes, 2.0) for classes in (10, 1000, 32_000))):
+        name = f"cross_entropy, C = {classes}" if classes else "binary_cross_entropy"
+        for dtype in ("float64", "float32"):
+            for threads in dict.fromkeys([1, machine.usable_cpus()]):
+                yield Goal(f"{name} {dtype}, n = {n:.0e}, extra memory, {threads} threads",
+                           float(in_subprocess(MEMORY, dtype, *map(str, (threads, n, classes)))), limit, "MiB")
 
 
 IMPORT = """

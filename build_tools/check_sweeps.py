@@ -1,4 +1,4 @@
-"""Fails when a sweep of a built ISA module is not vectorised at the ISA's full width.
+"""Fails when a sweep, or a pass over rows, of a built ISA module is not vectorised at the ISA's full width.
 
     python build_tools/check_sweeps.py [folder of the built package]
 
@@ -7,6 +7,9 @@ Three things of every sweep (loss × dtype × mode), read off the machine code w
 1. its inner loop stores whole registers of the ISA's full width, of the sweep's own dtype;
 2. a float32 sweep converts nothing between float and double (a bare literal is enough to compute in double);
 3. it calls nothing (a libm function, or a formula that was not inlined).
+
+Of row losses, each formula's function, and each pass that the compiler did not inline into one, must have a loop that
+computes in whole registers of its own dtype; in float32 such loops convert nothing to double.
 """
 
 import re
@@ -20,6 +23,12 @@ import isa
 MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
 WIDE = "wide"  # losses that have it, have it in both dtypes
 SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE)) + ")$")
+#: Functions of _rows.pyx that must be there, with how many losses share them; and passes, which may be inlined.
+FORMULAS = {"evaluate_target": 4, "evaluate_cross_entropy": 1, "evaluate_distribution": 2, "evaluate_ordered": 2}
+PASSES = ("largest", "exponentials", "cross", "outside", "scale_gradient", "scale_to_hessian", "hessian_of_target",
+          "gradient_of_cross_entropy", "hessian_of_cross_entropy")
+ROW_SYMBOL = re.compile(r"__pyx_fuse_(?:(\d+)_)?(\d+)__pyx_f_.*_rows_(" + "|".join((*FORMULAS, *PASSES))
+                        + r")(?!.*\.cold)(?:\.|$)")
 CONVERSION = re.compile(r"cvt(ss2sd|sd2ss|ps2pd|pd2ps)")
 
 
@@ -64,6 +73,31 @@ def faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str
     return found
 
 
+def row_faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:
+    arithmetic = re.compile(rf"v?(add|sub|mul|div|max|min|cmp|fn?m)\w*p{'s' if single else 'd'}\s.*%{register}")
+    whole = [body for body in loops(code) if any(arithmetic.match(text) for text in body)]
+    if not whole:
+        return [f"no loop that computes in whole {register} registers"]
+    # (Weights are doubles, converted to float once for a group.)
+    if single and (bad := next((t for body in whole for t in body if re.search(r"cvt(ss2sd|ps2pd)", t)), None)):
+        return [f"converts float to double: {bad}"]
+    return []
+
+
+def check_rows(library: Path, name: str, register: str) -> int:
+    """Prints what is wrong with the passes over rows, and how many faults that are."""
+    found = {m.groups(): code for symbol, code in functions(library).items() if (m := ROW_SYMBOL.match(symbol))}
+    wanted = [(None if count == 1 else str(loss), dtype, formula) for formula, count in FORMULAS.items()
+              for loss in range(count) for dtype in "01"]
+    bad = [(key, "no such function") for key in wanted if key not in found]
+    bad += [(key, fault) for key, code in found.items() for fault in row_faults(code, register, key[1] == "0")]
+    for (loss, dtype, function), fault in sorted(bad, key=str):
+        which = "" if loss is None else f" of loss {loss}"
+        print(f"{name}: {function}{which}, {'f32' if dtype == '0' else 'f64'}: {fault}")
+    print(f"{name}: {len(found)} functions of row losses looked at")
+    return len(bad)
+
+
 def main() -> int:
     package = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__import__("fastloss").__file__).parent
     if not isa.IS_X86_64:
@@ -90,6 +124,11 @@ def main() -> int:
         bad += len(missing) + (not sweeps)
         total += len(sweeps)
         print(f"{name}: {len(sweeps)} sweeps of {len(losses)} losses looked at")
+        library = next(iter((package / "kernels").glob(isa.module_name("_rows", name) + ".*.so")), None)
+        if library is None:
+            print(f"{name}: no module for rows in {package / 'kernels'}")
+            return 1
+        bad += check_rows(library, name, register)
     print(f"{total} sweeps, {bad} faults")
     return 1 if bad else 0
 

@@ -1,5 +1,6 @@
 """Loss: what every loss can do. A call goes from here to `kernels/_driver.pyx` (checks, threads), from there to
-`kernels/_sweeps.pyx` (blocks, weights, sums), which calls the formula in the .pxd of the loss's family."""
+`kernels/_sweeps.pyx`, or `kernels/_rows.pyx` for losses of rows (blocks, weights, sums), which calls the formula in the
+.pxd of the loss's family."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ class Loss:
 
     Objects are immutable and cheap; they pickle, compare by value, and are safe to share between threads.
 
-    All methods take ``y_true`` and ``y_pred`` of equal shape, (n,) or (n, k), and:
+    All methods take ``y_true`` and ``y_pred`` of equal shape, (n,) or (n, k), and the arguments below. Losses of rows
+    of scores, such as `CrossEntropy`, take y_pred (n, C) with class labels (n,) or rows as y_true, and have one loss
+    and one weight a row.
 
     sample_weight : array-like of shape (n,) or (n, k), optional
         Multiplies each sample's loss, gradient and Hessian. Finite; negative weights are allowed. A weight of exactly

@@ -60,9 +60,12 @@ def softmax(z):
 def row_of(p, z):
     if p.inputs == "probabilities":
         return Row(z, [1 - q for q in z], [mpmath.log(q) if q else -INF for q in z])
-    if p.inputs == "log_probabilities":
-        return Row([power_of_e(v) for v in z], [-mpmath.expm1(v) if v > -5000 else mpf(1) for v in z], z)
-    return softmax(tuple(z))
+    row = softmax(tuple(z)) if p.inputs == "logits" else Row(
+        [power_of_e(v) for v in z], [-mpmath.expm1(v) if v > -5000 else mpf(1) for v in z], z)
+    if p.least:
+        q, rest = ([max(v, p.least) if v else v for v in part] for part in row[:2])
+        row = row._replace(q=q, rest=rest)
+    return row
 
 
 def index_row(t, n_classes):
@@ -188,7 +191,9 @@ def kl_divergence(p, t, z):
     t, log_t = ([power_of_e(v) for v in t], t) if p.log_target else (index_row(t, len(z)),) * 2
     entropy = [v * (u if p.log_target else mpmath.log(u)) for v, u in zip(t, log_t, strict=True) if v]
     surprise = [-v * u for v, u in zip(t, row.log_q, strict=True) if v]
-    loss = tuple(temperature**2 * term for term in entropy + surprise)
+    # terms below the normal numbers are rounded to subnormal ones, 2·C of them, before they are multiplied
+    loss = Scaled(temperature**2 * fsum(entropy + surprise), temperature**2 * max(
+        fsum(abs(term) for term in entropy + surprise), p.smallest_normal * max(1, mpf(len(z)) / 4)))
     if p.inputs == "probabilities":
         return loss, *([f(v, q) if v else ZERO for v, q in zip(t, z, strict=True)] for f in (
             lambda v, q: -v / q, lambda v, q: v / q**2))
@@ -237,13 +242,15 @@ def jensen_shannon(p, t, z):
         slope = log(q / middle) / 2 if middle else mpmath.log(2) / 2
         loss += [v * mpmath.log(v / middle) / 2 if v else ZERO, q * slope if q else ZERO]
         slopes.append(slope)
+    # terms below the normal numbers are rounded to subnormal ones, as are those of kl_divergence
+    loss = Scaled(fsum(loss), max(fsum(abs(term) for term in loss), p.smallest_normal * max(1, mpf(len(z)) / 4)))
     if p.inputs == "probabilities":
-        return tuple(loss), slopes, [v / (q * (v + q)) / 2 if q and v else INF if v else ZERO
+        return loss, slopes, [v / (q * (v + q)) / 2 if q and v else INF if v else ZERO
                                      for v, q in zip(t, z, strict=True)]
     # rounding q moves log(q/m) by t/(t + q), however small it is; q·log q of a q of 0 is 0
     first = [Scaled(slope, abs(slope) + v / (v + q) / 2) if q else ZERO
              for slope, v, q in zip(slopes, t, row.q, strict=True)]
-    return of_probabilities(p, row, tuple(loss), first,
+    return of_probabilities(p, row, loss, first,
                             [v * q / (v + q) / 2 if q else ZERO for v, q in zip(t, row.q, strict=True)])
 
 
@@ -258,8 +265,8 @@ def earth_mover(p, t, z):
     else:
         apart = [q - b for q, b in zip(below, below_t, strict=True)]
     scales = [q + b for q, b in zip(below, below_t, strict=True)]
-    # What rounding the difference by its ulps does, to powers that are not smooth at 0.
-    slack = [p.limit * p.eps_of_dtype * s for s in scales]
+    # What rounding the difference by its ulps does, those of subnormal numbers at least, to powers not smooth at 0.
+    slack = [p.limit * p.eps_of_dtype * (s + (p.smallest_normal if p.inputs == "logits" else 0)) for s in scales]
 
     def spread(function, d, error):
         low, high = function(d - error), function(d + error)
@@ -443,7 +450,7 @@ def exact_row(loss, y, z, dtype):
         name: [rounded(v) for v in value] if isinstance(value, np.ndarray) else
         rounded(value) if isinstance(value, float) else value for name, value in loss.get_params().items()}
     p = SimpleNamespace(eps_of_dtype=mpf(float(np.finfo(dtype).eps)), limit=row_limit(loss, len(z)),
-                        smallest_normal=mpf(float(np.finfo(dtype).smallest_normal)), **parameters)
+                        smallest_normal=mpf(float(np.finfo(dtype).smallest_normal)), least=None, **parameters)
     z = np.asarray(z, dtype)
     # sums and quotients of scores are rounded to the computing dtype: what is computed is that of the rounded scores
     if parameters.get("logit_adjustment") is not None:
@@ -453,18 +460,28 @@ def exact_row(loss, y, z, dtype):
     with mpmath.workprec(250):
         t = int(y) if np.ndim(y) == 0 else [mpf(float(v)) for v in np.asarray(y, dtype)]
         z = [mpf(float(v)) for v in z]
-        value, gradient, hessian = ROW_REFERENCES[type(loss)](p, t, z)
+
+        def outputs():
+            value, gradient, hessian = ROW_REFERENCES[type(loss)](p, t, z)
+            return [scaled(value)], [scaled(g) for g in gradient], [scaled(h) for h in hessian]
+
+        (value,), gradient, hessian = found = outputs()
         if getattr(p, "inputs", "probabilities") == "probabilities":
-            return scaled(value), [scaled(g) for g in gradient], [scaled(h) for h in hessian]
-        # What multiplies a probability multiplies its rounding, to a subnormal number where it is that small.
-        lost = [max(mpf(1), p.smallest_normal / q) if q else mpf(1) for q in row_of(p, z).q]
-        return scaled(value), *([Scaled(*(n.value, n.scale * factor)) for n, factor in zip(
-            map(scaled, row), lost, strict=True)] for row in (gradient, hessian))
+            return value, gradient, hessian
+        row = row_of(p, z)
+        if all(v == 0 or v >= p.smallest_normal for v in row.q + row.rest):
+            return value, gradient, hessian
+        # What multiplies a probability multiplies its rounding, too, to a subnormal number where it is that small.
+        p.least = p.smallest_normal
+        (value,), gradient, hessian = ([Scaled(n.value, max(n.scale, other.scale)) for n, other in zip(
+            *pair, strict=True)] for pair in zip(found, outputs(), strict=True))
+        return value, gradient, hessian
 
 
 def row_limit(loss, n_classes):
-    """The ulp that are granted: 4, and C/16 for the sum over C classes, and 2 gamma with a free exponent gamma."""
-    return 4 + 2 * loss.get_params().get("gamma", 0) + n_classes / 16
+    """The ulp that are granted: 4, and C/16 for the sum over C classes, and twice a free exponent (gamma, or q)."""
+    parameters = loss.get_params()
+    return 4 + 2 * (parameters.get("gamma", 0) + parameters.get("q", 0)) + n_classes / 16
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------

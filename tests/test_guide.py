@@ -147,7 +147,8 @@ def test_the_activation_is_the_one_that_predicts_the_target(name):
     y, z = samples(loss)
     activation = fields(type(loss))["Activation"]
     assert re.match("(identity|sigmoid|log link|softmax)\\b", activation)
-    if "binary" not in loss.target and not is_row_loss(loss):  # a regression loss is least where the prediction is the target
+    # a regression loss is least where the prediction is the target
+    if "binary" not in loss.target and not is_row_loss(loss):
         best = np.log(y) if activation.startswith("log link") else y
         if z.ndim == 2:
             best = np.stack([best, z[:, 1]], axis=1)

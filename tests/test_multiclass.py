@@ -554,3 +554,44 @@ def test_which_losses_take_soft_targets():
                 loss(T, as_inputs(loss, Z, np.float64))
         elif takes_soft(loss) and loss.target == "soft classes":
             assert np.isfinite(loss(T, as_inputs(loss, Z, np.float64)))
+
+
+# ---- the best constant row -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [loss for loss in ROW_INSTANCES if loss.domain[1] > 1], ids=repr)
+def test_no_row_near_the_best_constant_is_better(loss):
+    y = row_targets(loss, 60, 4, form="index", seed=3)
+    if y.ndim == 1:
+        y[:30] = 2  # a class that wins
+    w = np.random.default_rng(3).random(60)
+    best = loss.intercept_only(y, w) if y.ndim == 2 else loss.intercept_only(y, w, n_classes=4)
+    assert best.shape == (4,) and not np.isnan(best).any()
+    finite = np.where(best == -inf, -40.0, best)  # a median, or a mode, leaves other classes nothing
+
+    def mean(row):
+        return loss(y, np.broadcast_to(row, (60, 4)), sample_weight=w)
+
+    least = mean(best)
+    for step in (1e-3, 0.1, 1.0):
+        for _ in range(20):
+            # a descent knows about 8 digits of the row, half as many as of its value
+            assert mean(finite + RNG.normal(0, step, 4)) >= least * (1 - 1e-12) - 1e-12
+
+
+def test_the_best_constant_of_cross_entropy_is_the_frequency():
+    share = np.bincount(Y, W, C) / W.sum()
+    assert_allclose(special.softmax(fl.CrossEntropy().intercept_only(Y, W)), share, rtol=1e-12)
+    assert_allclose(fl.CrossEntropy("probabilities").intercept_only(Y, W), share, rtol=1e-12)
+    assert_allclose(fl.CrossEntropy("log_probabilities").intercept_only(T, W), np.log(W @ T / W.sum()), rtol=1e-12)
+    weighted = fl.CrossEntropy(class_weight=CLASS_WEIGHT).intercept_only(Y)
+    expected = np.bincount(Y, minlength=C) * CLASS_WEIGHT
+    assert_allclose(special.softmax(weighted), expected / expected.sum(), rtol=1e-12)
+    adjusted = fl.CrossEntropy(logit_adjustment=CLASS_WEIGHT).intercept_only(Y, W)
+    assert_allclose(special.softmax(adjusted + CLASS_WEIGHT), share, rtol=1e-12)
+    best = fl.CrossEntropy(ignore_index=0).intercept_only(Y)
+    assert best[0] == -inf and np.isfinite(best[1:]).all()
+    best = fl.CrossEntropy().intercept_only([0, 2, 2], n_classes=4)  # classes that never occur
+    assert_allclose(best - best[0], [0, -inf, LOG2, -inf])
+    with pytest.raises(ValueError, match=r"y_true\[1\] is 2"):
+        fl.CrossEntropy().intercept_only([0, 2], n_classes=2)

@@ -84,7 +84,7 @@ def test_errors_in_ulp_with_many_classes(loss, dtype):
 def test_references_are_derivatives(loss):
     # the derivatives written in reference_rows.py are those of the values written there
     n_classes, step = 3, mpf(10) ** -20
-    p = SimpleNamespace(eps_of_dtype=mpf(2) ** -52, limit=4, **{
+    p = SimpleNamespace(eps_of_dtype=mpf(2) ** -52, limit=4, least=None, smallest_normal=mpf(2) ** -1022, **{
         name: mpf(value) if isinstance(value, float) else value for name, value in loss.get_params().items()})
     temperature = p.temperature if hasattr(p, "temperature") and is_logits(loss) else 1
     reference = ROW_REFERENCES[type(loss)]

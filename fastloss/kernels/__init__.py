@@ -52,6 +52,7 @@ def bind_rows(hard: tuple[str, dict[str, float]] | None, soft: tuple[str, dict[s
               ignore_index: int | None = None, bound: bool = False,
               float32_fault: str | None = None) -> _driver.RowEvaluator:
     """The RowEvaluator of formulas (name, fields) in multiclass.pxd: for classes as targets, and for rows."""
-    capsules = [formula and rows.bind.__signatures__[formula[0]](formula[1] or {"_": 0.0}) for formula in (hard, soft)]
-    return _driver.RowEvaluator(*capsules, inputs, target, cost, class_weight, class_factor, label_smoothing,
-                                temperature, logit_adjustment, ignore_index, bound, float32_fault)
+    hard_capsule, soft_capsule = (
+        formula and rows.bind.__signatures__[formula[0]](formula[1] or {"_": 0.0}) for formula in (hard, soft))
+    return _driver.RowEvaluator(hard_capsule, soft_capsule, inputs, target, cost, class_weight, class_factor,
+                                label_smoothing, temperature, logit_adjustment, ignore_index, bound, float32_fault)

@@ -12,9 +12,9 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from .types cimport (
-    BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, COUNTED, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INT16, INT32, INT64,
-    INDICATORS, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, SIGNED_TARGET, UINT16, UINT32, UINT64, UINT8, UNIT_TARGET, WEIGHT,
-    WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream, Sum, Target, run_chunk,
+    BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, COUNTED, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16,
+    INT32, INT64, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, SIGNED_TARGET, UINT16, UINT32, UINT64,
+    UINT8, UNIT_TARGET, WEIGHT, WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream, Sum, Target, run_chunk,
 )
 
 import numpy as np
@@ -538,6 +538,7 @@ cdef class Evaluator:
         cdef double pair[2]
         cdef int c
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
+        cdef run_chunk run = <run_chunk>(self.kernel.run_f32 if single else self.kernel.run_f64)
         pairs = np.ones(2)
         memset(&job, 0, sizeof(Job))
         job.kernel = self.kernel
@@ -551,7 +552,7 @@ cdef class Evaluator:
         for c in range(2):
             pair[c] = 1.0
             pair[1 - c] = 0.0
-            total = run_job(&job, job.size, CHUNK, <run_chunk>(self.kernel.run_f32 if single else self.kernel.run_f64), 1)
+            total = run_job(&job, job.size, CHUNK, run, 1)
             self.raise_faults(total.flags, y, None, cnp.NPY_FLOAT if single else cnp.NPY_DOUBLE)
             if total.value > 0.0:
                 pairs[c] = job.size / (2.0 * total.value)

@@ -14,15 +14,15 @@ from libc.string cimport memcpy, memset
 from . cimport math
 from .math cimport fastloss_f32_from_bits
 from .multiclass cimport (
-    CrammerSinger, CrossEntropy, DistributionLoss, MarginLoss, MultilabelMargin, OrderedLoss, RowLoss, SoftCrossEntropy, TargetLoss,
-    WestonWatkins, distance, divergence, divergence_slopes, target_loss,
-    target_loss_of_probability,
+    CrammerSinger, CrossEntropy, DistributionLoss, Focal, GeneralizedCrossEntropy, MarginLoss, MultilabelMargin,
+    OrderedLoss, RowLoss, SoftCrossEntropy, TargetLoss, WestonWatkins, distance, divergence, divergence_slopes,
+    target_loss, target_loss_of_probability,
 )
 from .types cimport (
-    BAD_TARGET, BAD_WEIGHT, BOOL8, CLASSES, COUNTED, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16, INT32,
-    INT64, INT8, LANES, LOG_CLASSES, LOG_PROBABILITIES, LOGITS, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITIES, PROBABILITY,
-    ROWS, UINT16, UINT32, UINT64, UINT8, WEIGHT, WIDTH, Group, Matrix, Partial, RowJob, RowKernel, Stream, Sum, group_f32,
-    group_f64, real,
+    BAD_TARGET, BAD_WEIGHT, BOOL8, COUNTED, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16, INT32, INT64, INT8,
+    LANES, LOG_CLASSES, LOG_PROBABILITIES, LOGITS, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITIES, PROBABILITY, ROWS, UINT16,
+    UINT32, UINT64, UINT8, WEIGHT, WIDTH, Group, Matrix, Partial, RowJob, RowKernel, Stream, Sum, group_f32, group_f64,
+    real,
 )
 
 include "streams.pxi"
@@ -30,6 +30,8 @@ include "streams.pxi"
 
 include "sums.pxi"
 
+
+# Sums are of eight numbers, and then of those sums: rounding errors grow with an eighth of the number of classes.
 
 # Up to so many classes (measured), rows are worked on side by side.
 cdef enum:
@@ -40,10 +42,9 @@ cdef enum:
 
 # ---- matrices --------------------------------------------------------------------------------------------------------
 
-cdef inline real* place(const Group* group, const Matrix* matrix, Py_ssize_t line, Py_ssize_t k,
-                        real* unused) noexcept nogil:
+cdef inline real* place(const Matrix* matrix, Py_ssize_t line, Py_ssize_t k, real* unused) noexcept nogil:
     """The k-th 16 numbers of a line."""
-    if matrix.tail != NULL and k == group.count - 1:
+    if k == matrix.last:
         return <real*>matrix.tail + line * WIDTH
     return <real*>matrix.data + line * matrix.pitch + k * matrix.step
 
@@ -52,8 +53,8 @@ cdef inline real* element(const Group* group, const Matrix* matrix, Py_ssize_t r
                           real* unused) noexcept nogil:
     """A row's number of class c."""
     if group.across:
-        return place(group, matrix, row // WIDTH, c, unused) + row % WIDTH
-    return place(group, matrix, row, c // WIDTH, unused) + c % WIDTH
+        return <real*>matrix.data + row // WIDTH * matrix.pitch + c * matrix.step + row % WIDTH
+    return place(matrix, row, c // WIDTH, unused) + c % WIDTH
 
 
 # What is known of each row, beside the 16 numbers of a line.
@@ -91,48 +92,48 @@ cdef inline real larger(real a, real b) noexcept nogil:
 cdef void largest(const Group* group, real* most) noexcept nogil:
     """The largest score of each row, but for NaN."""
     cdef real lanes[4 * WIDTH]
+    cdef real line_most[WIDTH]
     cdef real lowest = <real>-1 / <real>0
     cdef const real* x
+    cdef Matrix scores = group.scores
     cdef Py_ssize_t line, k, j
     memset(most, 0, ROWS * sizeof(real))
     for line in range(group.lines):
-        for j in range(4 * WIDTH):
-            lanes[j] = lowest
+        for j in range(WIDTH):
+            line_most[j] = lowest
         k = 0
-        if group.scores.step == WIDTH:  # four at a time, since a maximum waits for the one before
+        if group.count > 16 and scores.step == WIDTH:  # four at a time, since a maximum waits for the one before
+            for j in range(4 * WIDTH):
+                lanes[j] = lowest
             while k + 4 < group.count:
-                x = place(group, &group.scores, line, k, most)
+                x = place(&scores, line, k, most)
                 for j in range(4 * WIDTH):
                     lanes[j] = larger(x[j], lanes[j])
                 k += 4
-            if not group.across:
-                for j in range(2 * WIDTH):
-                    lanes[j] = larger(lanes[j], lanes[j + 2 * WIDTH])
-                for j in range(WIDTH):
-                    lanes[j] = larger(lanes[j], lanes[j + WIDTH])
-        while k < group.count:
-            x = place(group, &group.scores, line, k, most)
             for j in range(WIDTH):
-                lanes[j] = larger(x[j], lanes[j])
+                line_most[j] = larger(larger(lanes[j], lanes[j + WIDTH]),
+                                      larger(lanes[j + 2 * WIDTH], lanes[j + 3 * WIDTH]))
+        while k < group.count:
+            x = place(&scores, line, k, most)
+            for j in range(WIDTH):
+                line_most[j] = larger(x[j], line_most[j])
             k += 1
         if group.across:
-            for j in range(WIDTH):
-                lanes[j] = larger(larger(lanes[j], lanes[j + WIDTH]),
-                                  larger(lanes[j + 2 * WIDTH], lanes[j + 3 * WIDTH]))
-            memcpy(most + line * WIDTH, lanes, WIDTH * sizeof(real))
+            memcpy(most + line * WIDTH, line_most, WIDTH * sizeof(real))
         else:
             for j in range(8):
-                lanes[j] = larger(lanes[j], lanes[j + 8])
+                line_most[j] = larger(line_most[j], line_most[j + 8])
             for j in range(4):
-                lanes[j] = larger(lanes[j], lanes[j + 4])
-            most[line] = larger(larger(lanes[0], lanes[2]), larger(lanes[1], lanes[3]))
+                line_most[j] = larger(line_most[j], line_most[j + 4])
+            most[line] = larger(larger(line_most[0], line_most[2]), larger(line_most[1], line_most[3]))
 
 
-cdef inline real exponential(real z, real shift, real magic, real least) noexcept nogil:
-    """exp(z) times the power of 2 of its row."""
+cdef inline real exponential(real z, real shift, real magic, real least, bint infinite) noexcept nogil:
+    """exp(z) times the power of 2 of its row; where the largest score is infinite, its limit."""
     # Where the largest score of a row is so large that it is the shift, all scores that count are so near to it that
     # the difference is exact.
-    return math.exp_scaled(<real>0 if z == shift else z - shift, magic, least)
+    z = <real>0 if infinite and z == shift else z - shift
+    return math.exp_scaled(z, magic, least)
 
 
 cdef void exponentials(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
@@ -145,10 +146,7 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
     cdef real line_least[WIDTH]
     cdef real sums[WIDTH]
     cdef real counts[WIDTH]
-    cdef real out[WIDTH]
-    cdef real zero = <real>0, one = <real>1, e
-    cdef const real* z
-    cdef Py_ssize_t line, k, j
+    cdef Py_ssize_t line
     for line in range(group.lines):
         spread(group, line, most, line_most)
         spread(group, line, shift, line_shift)
@@ -156,16 +154,51 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
         spread(group, line, least, line_least)
         memset(sums, 0, sizeof(sums))
         memset(counts, 0, sizeof(counts))
-        for k in range(group.count):
-            z = place(group, &group.scores, line, k, rest)
-            for j in range(WIDTH):
-                e = exponential(z[j], line_shift[j], line_magic[j], line_least[j])
-                out[j] = e
-                counts[j] += one if z[j] == line_most[j] else zero
-                sums[j] += zero if z[j] == line_most[j] else e
-            memcpy(place(group, &group.gradient, line, k, rest), out, WIDTH * sizeof(real))
+        if is_infinite(group, line, most):
+            exponentials_of_line(group, line, True, line_most, line_shift, line_magic, line_least, sums, counts)
+        else:
+            exponentials_of_line(group, line, False, line_most, line_shift, line_magic, line_least, sums, counts)
         fold(group, line, sums, rest)
         fold(group, line, counts, ties)
+
+
+cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* rows) noexcept nogil:
+    """Whether a number of a line's rows is."""
+    cdef Py_ssize_t j
+    cdef int64_t odd64 = 0
+    cdef int32_t odd32 = 0
+    if not group.across:
+        return rows[line] - rows[line] != <real>0
+    for j in range(line * WIDTH, line * WIDTH + WIDTH):
+        if real is double:
+            odd64 |= rows[j] - rows[j] != <real>0
+        else:
+            odd32 |= rows[j] - rows[j] != <real>0
+    return (odd64 | odd32) != 0
+
+
+cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
+                                      const real* shift, const real* magic, const real* least, real* sums,
+                                      real* counts) noexcept nogil:
+    cdef real out[WIDTH]
+    cdef real part[WIDTH]
+    cdef real zero = <real>0, one = <real>1, e
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t first, k, j
+    for first in range(0, group.count, 8):
+        memset(part, 0, sizeof(part))
+        for k in range(first, min(group.count, first + 8)):
+            z = place(&scores, line, k, sums)
+            for j in range(WIDTH):
+                e = exponential(z[j], shift[j], magic[j], least[j], infinite)
+                out[j] = e
+                counts[j] += one if z[j] == most[j] else zero
+                part[j] += zero if z[j] == most[j] else e
+            memcpy(place(&gradient, line, k, sums), out, WIDTH * sizeof(real))
+        for j in range(WIDTH):
+            sums[j] += part[j]
 
 
 cdef inline void prepare(const Group* group, const real* most, real* shift, real* magic, real* least) noexcept nogil:
@@ -195,7 +228,7 @@ cdef inline void softmax(const Group* group, const real* most, real* shift, real
     memset(ties, 0, sizeof(ties))
     exponentials(group, most, shift, magic, least, rest, ties)
     for i in range(group.padded):
-        peak[i] = exponential(most[i], shift[i], magic[i], least[i])
+        peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
         rest[i] = rest[i] + (ties[i] - <real>1) * peak[i]
         none = nan if (most[i] == -infinity) | ((most[i] == infinity) & (ties[i] > <real>1)) else <real>0
         rest[i] += none
@@ -223,14 +256,15 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real total[ROWS]
     cdef real score[ROWS]  # of the target
     cdef real q[ROWS]
-    cdef real slope[ROWS]
+    cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
     cdef real curve[ROWS]
-    cdef real to_gradient[ROWS]
-    cdef real apart[ROWS]  # the sum of exponentials but for the target's
-    cdef real to_share[ROWS]
+    cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by rest = 1 - q
+    cdef real target_curve[ROWS]
+    cdef real to_share[ROWS]  # from exponentials to what f' is multiplied by: q, or q/rest
     cdef real to_q[ROWS]
     cdef real rest_of_peak[ROWS]
-    cdef real one = <real>1, others, ahead, e, value
+    cdef real scale[ROWS]
+    cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, log_sum, surprise, e, value, first, second, apart
     cdef Py_ssize_t i
     memset(score, 0, sizeof(score))
     for i in range(group.rows):
@@ -238,33 +272,46 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     largest(group, most)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
-        e = exponential(score[i], shift[i], magic[i], least[i])
+        e = exponential(score[i], shift[i], magic[i], least[i], True)
         others = rest[i] if score[i] == most[i] else total[i] - e
         to_q[i] = one / total[i]
-        q[i] = e * to_q[i]
-        ahead = <real>0 if score[i] == most[i] else most[i] - score[i]
-        target_loss(&p, ahead + math.log1p(rest[i] / peak[i]), q[i], others * to_q[i], &value, &slope[i], &curve[i])
+        q[i] = e * to_q[i] if TargetLoss is CrossEntropy else e / total[i]
+        apart = others * to_q[i] if TargetLoss is CrossEntropy else others / total[i]
+        ahead = most[i] - score[i]
+        ahead_low = math.difference_rest(most[i], score[i], ahead)
+        ahead = zero if score[i] == most[i] else ahead
+        log_sum = math.log1p(rest[i] / peak[i])
+        surprise = ahead + log_sum
+        ahead_low = ahead_low + math.difference_rest(ahead, -log_sum, surprise)
+        target_loss(&p, surprise, ahead_low, q[i], apart, &value, &first, &second)
         loss[i] = value
-        apart[i] = others
-        if TargetLoss is CrossEntropy:
-            to_gradient[i] = to_q[i]
+        scale[i] = <real>group.scales[i]
+        slope[i] = first
+        curve[i] = second
+        if TargetLoss is Focal:
+            to_share[i] = one / others if others != zero else zero
+            target_slope[i] = first
+            target_curve[i] = second
         else:
-            to_gradient[i] = slope[i] / others if others != <real>0 else <real>0
+            to_share[i] = to_q[i]
+            target_slope[i] = first * apart
+            target_curve[i] = second * apart * apart
     if job.mode & PROBABILITY:
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN:
         for i in range(group.padded):
-            to_share[i] = one / apart[i] if apart[i] != <real>0 else <real>0
             rest_of_peak[i] = rest[i] * to_q[i]
         hessian_of_target(group, job.bound, peak, rest_of_peak, to_q, to_share, slope, curve)
         for i in range(group.rows):
-            value = slope[i] * q[i]
-            value = curve[i] + (value + value if job.bound else value)
-            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = value * <real>group.scales[i]
+            value = target_slope[i] * q[i]
+            value = target_curve[i] + (value + value if job.bound else value)
+            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = value * scale[i]
     if job.mode & GRADIENT:
-        scale_gradient(group, to_gradient)
+        for i in range(group.padded):
+            slope[i] *= scale[i]
+        scale_gradient(group, to_share, slope)
         for i in range(group.rows):
-            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = -slope[i] * <real>group.scales[i]
+            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = -target_slope[i] * scale[i]
 
 
 cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
@@ -273,20 +320,19 @@ cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
         scales[i] = <real>group.scales[i]
 
 
-cdef void scale_gradient(const Group* group, const real* factor) noexcept nogil:
+cdef void scale_gradient(const Group* group, const real* factor, const real* scale) noexcept nogil:
     """In the gradient's place: factor · scale times what stands there."""
     cdef real line_factor[WIDTH]
     cdef real line_scale[WIDTH]
-    cdef real scale[ROWS]
     cdef real out[WIDTH]
     cdef real* e
+    cdef Matrix gradient = group.gradient
     cdef Py_ssize_t line, k, j
-    scales_of(group, scale)
     for line in range(group.lines):
         spread(group, line, factor, line_factor)
         spread(group, line, scale, line_scale)
         for k in range(group.count):
-            e = place(group, &group.gradient, line, k, out)
+            e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 out[j] = e[j] * line_factor[j] * line_scale[j]
             memcpy(e, out, WIDTH * sizeof(real))
@@ -297,20 +343,22 @@ cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogi
     cdef real line_factor[WIDTH]
     cdef real out[WIDTH]
     cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
     cdef Py_ssize_t line, k, j
     for line in range(group.lines):
         spread(group, line, factor, line_factor)
         for k in range(group.count):
-            e = place(group, &group.gradient, line, k, out)
+            e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 out[j] = e[j] * line_factor[j]
-            memcpy(place(group, &group.hessian, line, k, out), out, WIDTH * sizeof(real))
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
 
 
 cdef void hessian_of_target(const Group* group, bint bound, const real* peak, const real* rest_of_peak,
                             const real* to_q, const real* to_share, const real* slope,
                             const real* curve) noexcept nogil:
-    """f'·q·(1 - q) + f''·q², of classes that are not the target: slope = f'·rest, curve = f''·rest², share = q/rest."""
+    """slope·share·(1 - q) + curve·share², of classes that are not the target."""
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
     cdef real line_q[WIDTH]
@@ -322,6 +370,8 @@ cdef void hessian_of_target(const Group* group, bint bound, const real* peak, co
     cdef real out[WIDTH]
     cdef real share, rest, twice = <real>2 if bound else <real>1
     cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
     cdef Py_ssize_t line, k, j
     scales_of(group, scale)
     for line in range(group.lines):
@@ -335,13 +385,13 @@ cdef void hessian_of_target(const Group* group, bint bound, const real* peak, co
         for j in range(WIDTH):
             line_slope[j] *= twice
         for k in range(group.count):
-            e = place(group, &group.gradient, line, k, out)
+            e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 share = e[j] * line_share[j]
                 rest = <real>1 - e[j] * line_q[j]
                 rest = line_rest[j] if e[j] == line_peak[j] else rest
                 out[j] = share * (line_slope[j] * rest + line_curve[j] * share) * line_scale[j]
-            memcpy(place(group, &group.hessian, line, k, out), out, WIDTH * sizeof(real))
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
 
 
 cdef void outside(const Group* group, bint by_log, real* poison) noexcept nogil:
@@ -351,11 +401,12 @@ cdef void outside(const Group* group, bint by_log, real* poison) noexcept nogil:
     cdef real least = -<real>1 / zero if by_log else zero
     cdef real most = zero if by_log else <real>1
     cdef const real* z
+    cdef Matrix scores = group.scores
     cdef Py_ssize_t line, k, j
     for line in range(group.lines):
         memset(lanes, 0, sizeof(lanes))
         for k in range(group.count):
-            z = place(group, &group.scores, line, k, poison)
+            z = place(&scores, line, k, poison)
             for j in range(WIDTH):
                 lanes[j] = lanes[j] if (z[j] >= least) & (z[j] <= most) else zero / zero
         fold(group, line, lanes, poison)
@@ -369,7 +420,7 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
     cdef real slope[ROWS]
     cdef real curve[ROWS]
     cdef real score[ROWS]
-    cdef real q, rest, surprise, first, second, value
+    cdef real q, rest, surprise, low, first, second, value
     cdef Py_ssize_t i
     memset(poison, 0, sizeof(poison))
     outside(group, by_log, poison)
@@ -381,11 +432,16 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
             q = math.exp(score[i])
             rest = -math.expm1(score[i])
             surprise = -score[i]
+            low = <real>0
         else:
             q = score[i]
             rest = <real>1 - q
             surprise = -math.log(q)
-        target_loss_of_probability(&p, q, by_log, surprise, rest, &value, &first, &second)
+            low = <real>0
+            if TargetLoss is GeneralizedCrossEntropy:
+                surprise = -math.log_high(q, &low) if q > <real>0 else surprise
+                low = -low
+        target_loss_of_probability(&p, by_log, surprise, low, q, rest, &value, &first, &second)
         loss[i] = value + poison[i]
         slope[i] = first + poison[i]
         curve[i] = second + poison[i]
@@ -405,65 +461,89 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
 cdef void fill(const Group* group, const Matrix* matrix, const real* rows) noexcept nogil:
     """Each row's number everywhere in it."""
     cdef real lanes[WIDTH]
+    cdef Matrix there = matrix[0]
     cdef Py_ssize_t line, k
     for line in range(group.lines):
         spread(group, line, rows, lanes)
         for k in range(group.count):
-            memcpy(place(group, matrix, line, k, lanes), lanes, WIDTH * sizeof(real))
+            memcpy(place(&there, line, k, lanes), lanes, WIDTH * sizeof(real))
 
 
 cdef void probabilities_to_hessian(const Group* group, bint by_log, real* unused) noexcept nogil:
     cdef real out[WIDTH]
     cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Matrix hessian = group.hessian
     cdef Py_ssize_t line, k, j
     for line in range(group.lines):
         for k in range(group.count):
-            z = place(group, &group.scores, line, k, out)
+            z = place(&scores, line, k, out)
             for j in range(WIDTH):
                 out[j] = math.exp(z[j]) if by_log else z[j]
-            memcpy(place(group, &group.hessian, line, k, out), out, WIDTH * sizeof(real))
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
 
 
 # ---- cross-entropy of distributions ----------------------------------------------------------------------------------
 
-cdef void cross(const Group* group, const real* most, real* mass, real* cost) noexcept nogil:
-    """Σ t and Σ t·(most - z) of each row: what cross-entropy has beside the logarithm, without cancellation."""
+cdef void cross(const Group* group, const real* most, real* cost) noexcept nogil:
+    """Σ t·(most - z) of each row: what cross-entropy has beside a logarithm, without cancellation."""
     cdef real line_most[WIDTH]
-    cdef real masses[WIDTH]
     cdef real costs[WIDTH]
-    cdef real zero = <real>0, behind
-    cdef const real* z
-    cdef const real* t
-    cdef Py_ssize_t line, k, j
+    cdef Py_ssize_t line
     for line in range(group.lines):
         spread(group, line, most, line_most)
-        memset(masses, 0, sizeof(masses))
         memset(costs, 0, sizeof(costs))
-        for k in range(group.count):
-            z = place(group, &group.scores, line, k, cost)
-            t = place(group, &group.targets, line, k, cost)
-            for j in range(WIDTH):
-                behind = line_most[j] - z[j]
-                behind = zero if z[j] == line_most[j] else behind
-                behind = t[j] * behind
-                masses[j] += t[j]
-                costs[j] += zero if t[j] == zero else behind
-        fold(group, line, masses, mass)
+        if is_infinite(group, line, most):
+            cross_line(group, line, True, line_most, costs)
+        else:
+            cross_line(group, line, False, line_most, costs)
         fold(group, line, costs, cost)
 
 
-cdef void entropies(const Group* group, real* entropy) noexcept nogil:
-    """Σ t·log t of each row."""
-    cdef real sums[WIDTH]
-    cdef real zero = <real>0
+cdef inline void cross_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
+                            real* costs) noexcept nogil:
+    cdef real zero = <real>0, behind
+    cdef const real* z
     cdef const real* t
-    cdef Py_ssize_t line, k, j
+    cdef Matrix scores = group.scores
+    cdef Matrix targets = group.targets
+    cdef real part[WIDTH]
+    cdef Py_ssize_t first, k, j
+    for first in range(0, group.count, 8):
+        memset(part, 0, sizeof(part))
+        for k in range(first, min(group.count, first + 8)):
+            z = place(&scores, line, k, costs)
+            t = place(&targets, line, k, costs)
+            for j in range(WIDTH):
+                behind = most[j] - z[j]
+                if infinite:
+                    behind = zero if z[j] == most[j] else behind
+                behind = t[j] * behind
+                part[j] += zero if t[j] == zero else behind
+        for j in range(WIDTH):
+            costs[j] += part[j]
+
+
+cdef void entropies(const Group* group, bint by_log, real* entropy) noexcept nogil:
+    """Σ t·log t of each row of targets, or of their logarithms."""
+    cdef real sums[WIDTH]
+    cdef real part[WIDTH]
+    cdef real zero = <real>0, t, log_t
+    cdef const real* x
+    cdef Matrix targets = group.targets
+    cdef Py_ssize_t line, first, k, j
     for line in range(group.lines):
         memset(sums, 0, sizeof(sums))
-        for k in range(group.count):
-            t = place(group, &group.targets, line, k, entropy)
+        for first in range(0, group.count, 8):
+            memset(part, 0, sizeof(part))
+            for k in range(first, min(group.count, first + 8)):
+                x = place(&targets, line, k, entropy)
+                for j in range(WIDTH):
+                    t = math.exp(x[j]) if by_log else x[j]
+                    log_t = x[j] if by_log else math.log(x[j])
+                    part[j] += t * log_t if t > zero else zero
             for j in range(WIDTH):
-                sums[j] += t[j] * math.log(t[j]) if t[j] > zero else zero
+                sums[j] += part[j]
         fold(group, line, sums, entropy)
 
 
@@ -476,37 +556,39 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real peak[ROWS]
     cdef real rest[ROWS]
     cdef real total[ROWS]
-    cdef real mass[ROWS]
     cdef real cost[ROWS]
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
     cdef real rest_of_peak[ROWS]
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
-    cdef real log_sum, from_peak
+    cdef real log_sum, from_peak, mass
     cdef Py_ssize_t i
-    memset(mass, 0, sizeof(mass))
     memset(cost, 0, sizeof(cost))
     memset(entropy, 0, sizeof(entropy))
-    if p.entropy != 0.0:
-        entropies(group, entropy)
+    if p.entropy != 0.0 and job.target == LOG_CLASSES:
+        for i in range(group.padded):
+            entropy[i] = <real>group.entropies[i]
+    elif p.entropy != 0.0:
+        entropies(group, False, entropy)
     if job.inputs != LOGITS:
         cross_of_probabilities(job, p, group, cost)
         for i in range(group.padded):
             loss[i] = cost[i] + entropy[i]
         return
     largest(group, most)
-    cross(group, most, mass, cost)
+    cross(group, most, cost)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
         log_sum = math.log1p(rest[i] / peak[i])
+        mass = <real>group.masses[i]
         from_peak = most[i] + log_sum  # logsumexp
-        loss[i] = math.mad(mass[i], log_sum, cost[i]) + entropy[i]
+        loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]
         loss[i] = temperature * temperature * loss[i]
-        pull[i] = mass[i]
+        pull[i] = mass
         if z_loss != <real>0:
             loss[i] = loss[i] + z_loss * from_peak * from_peak
-            pull[i] = mass[i] + two * z_loss * from_peak
+            pull[i] = mass + two * z_loss * from_peak
         to_q[i] = <real>1 / total[i]
         rest_of_peak[i] = rest[i] / total[i]
     if job.mode & PROBABILITY:
@@ -526,6 +608,8 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
     cdef real out[WIDTH]
     cdef real* e
     cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
     cdef Py_ssize_t line, k, j
     scales_of(group, scale)
     for line in range(group.lines):
@@ -535,8 +619,8 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
         for j in range(WIDTH):
             line_scale[j] *= temperature
         for k in range(group.count):
-            e = place(group, &group.gradient, line, k, out)
-            t = place(group, &group.targets, line, k, out)
+            e = place(&gradient, line, k, out)
+            t = place(&targets, line, k, out)
             for j in range(WIDTH):
                 out[j] = (e[j] * line_q[j] * line_pull[j] - t[j]) * line_scale[j]
             memcpy(e, out, WIDTH * sizeof(real))
@@ -554,6 +638,8 @@ cdef void hessian_of_cross_entropy(const Group* group, real times, real square, 
     cdef real out[WIDTH]
     cdef real q, rest
     cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
     cdef Py_ssize_t line, k, j
     scales_of(group, scale)
     for line in range(group.lines):
@@ -563,13 +649,13 @@ cdef void hessian_of_cross_entropy(const Group* group, real times, real square, 
         spread(group, line, pull, line_pull)
         spread(group, line, scale, line_scale)
         for k in range(group.count):
-            e = place(group, &group.gradient, line, k, out)
+            e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 q = e[j] * line_q[j]
                 rest = <real>1 - q
                 rest = line_rest[j] if e[j] == line_peak[j] else rest
                 out[j] = (times * line_pull[j] * rest + square * q) * q * line_scale[j]
-            memcpy(place(group, &group.hessian, line, k, out), out, WIDTH * sizeof(real))
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
 
 
 cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, Group* group,
@@ -583,12 +669,17 @@ cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real sums[WIDTH]
     cdef real slopes[WIDTH]
     cdef real curves[WIDTH]
-    cdef real zero = <real>0, one = <real>1, eps = <real>p.eps, log_eps = <real>p.log_eps
-    cdef real log_q, inverse, size
+    cdef real zero = <real>0, eps = <real>p.eps, log_eps = <real>p.log_eps
+    cdef real log_q, size
     cdef bint clipped
     cdef const real* z
     cdef const real* t
-    cdef Py_ssize_t line, k, j
+    cdef Matrix scores = group.scores
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef real sums_part[WIDTH]
+    cdef Py_ssize_t line, first, k, j
     memset(poison, 0, sizeof(poison))
     outside(group, by_log, poison)
     scales_of(group, scale)
@@ -598,23 +689,27 @@ cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, G
         spread(group, line, poison, line_poison)
         spread(group, line, scale, line_scale)
         memset(sums, 0, sizeof(sums))
-        for k in range(group.count):
-            z = place(group, &group.scores, line, k, cost)
-            t = place(group, &group.targets, line, k, cost)
+        for first in range(0, group.count, 8):
+            memset(sums_part, 0, sizeof(sums_part))
+            for k in range(first, min(group.count, first + 8)):
+                z = place(&scores, line, k, cost)
+                t = place(&targets, line, k, cost)
+                for j in range(WIDTH):
+                    clipped = (z[j] < eps) & (not by_log)
+                    log_q = z[j] if by_log else math.log(z[j])
+                    log_q = log_eps if clipped else log_q
+                    sums_part[j] -= zero if t[j] == zero else t[j] * log_q
+                    size = t[j] if by_log else t[j] / z[j]
+                    size = zero if clipped | (t[j] == zero) else size
+                    slopes[j] = -(size + line_poison[j]) * line_scale[j]
+                    size = zero if by_log | (size == zero) else size / z[j]
+                    curves[j] = (size + line_poison[j]) * line_scale[j]
+                if job.mode & GRADIENT:
+                    memcpy(place(&gradient, line, k, cost), slopes, WIDTH * sizeof(real))
+                if job.mode & HESSIAN:
+                    memcpy(place(&hessian, line, k, cost), curves, WIDTH * sizeof(real))
             for j in range(WIDTH):
-                clipped = (z[j] < eps) & (not by_log)
-                log_q = z[j] if by_log else math.log(z[j])
-                log_q = log_eps if clipped else log_q
-                sums[j] -= zero if t[j] == zero else t[j] * log_q
-                inverse = one if by_log else one / z[j]
-                size = t[j] * inverse
-                size = zero if clipped | (t[j] == zero) else size
-                slopes[j] = -(size + line_poison[j]) * line_scale[j]
-                curves[j] = ((zero if by_log | (size == zero) else size * inverse) + line_poison[j]) * line_scale[j]
-            if job.mode & GRADIENT:
-                memcpy(place(group, &group.gradient, line, k, cost), slopes, WIDTH * sizeof(real))
-            if job.mode & HESSIAN:
-                memcpy(place(group, &group.hessian, line, k, cost), curves, WIDTH * sizeof(real))
+                sums[j] += sums_part[j]
         for j in range(WIDTH):
             sums[j] += line_poison[j]
         fold(group, line, sums, cost)
@@ -632,7 +727,6 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
     cdef real peak[ROWS]
     cdef real rest[ROWS]
     cdef real total[ROWS]
-    cdef real to_q[ROWS]
     cdef real rest_of_peak[ROWS]
     cdef real slopes[ROWS]
     cdef real curves[ROWS]
@@ -646,98 +740,112 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
         largest(group, most)
         softmax(group, most, shift, magic, least, peak, rest, total)
         for i in range(group.padded):
-            to_q[i] = <real>1 / total[i]
             rest_of_peak[i] = rest[i] / total[i]
-        sum_divergence(&p, LOGITS, group, peak, rest_of_peak, to_q, loss, slopes, curves)
-        divergence_outputs(&p, LOGITS, job.mode, group, peak, rest_of_peak, to_q, poison, slopes, curves)
+        sum_divergence(&p, LOGITS, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
         return
     for i in range(group.padded):
-        peak[i] = rest_of_peak[i] = to_q[i] = <real>1
+        peak[i] = rest_of_peak[i] = total[i] = <real>1
     outside(group, job.inputs == LOG_PROBABILITIES, poison)
     if job.inputs == PROBABILITIES:
-        sum_divergence(&p, PROBABILITIES, group, peak, rest_of_peak, to_q, loss, slopes, curves)
-        divergence_outputs(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, to_q, poison, slopes, curves)
+        sum_divergence(&p, PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
     else:
-        sum_divergence(&p, LOG_PROBABILITIES, group, peak, rest_of_peak, to_q, loss, slopes, curves)
-        divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, to_q, poison, slopes, curves)
+        sum_divergence(&p, LOG_PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
     for i in range(group.padded):
         loss[i] += poison[i]
 
 
-cdef inline const real* source(const Group* group, int inputs, Py_ssize_t line, Py_ssize_t k,
-                               real* unused) noexcept nogil:
+cdef inline Matrix source(const Group* group, int inputs) noexcept nogil:
     """Where the probabilities come from: scores, or their exponentials."""
-    if inputs == LOGITS:
-        return place(group, &group.gradient, line, k, unused)
-    return place(group, &group.scores, line, k, unused)
+    return group.gradient if inputs == LOGITS else group.scores
 
 
-cdef inline real probability(int inputs, real x, real t, real peak, real rest_of_peak, real to_q,
+cdef inline real probability(int inputs, real x, real t, real peak, real rest_of_peak, real total,
                              real* difference) noexcept nogil:
     """q, and its difference from the target, without cancellation where q is the largest."""
+    cdef real half = <real>0.5
     cdef real q, apart
     if inputs == LOG_PROBABILITIES:
         q = math.exp(x)
         difference[0] = q - t
         return q
-    q = x * to_q
+    q = x / total if inputs == LOGITS else x
     apart = (<real>1 - t) - rest_of_peak
     difference[0] = q - t
     if inputs == LOGITS:
-        difference[0] = apart if x == peak else difference[0]
+        difference[0] = apart if (x == peak) & (q > half) & (t > half) else difference[0]
     return q
 
 
 cdef inline void sum_divergence(const DistributionLoss* p, int inputs, const Group* group, const real* peak,
-                                const real* rest_of_peak, const real* to_q, real* loss, real* slopes,
+                                const real* rest_of_peak, const real* total, real* loss, real* slopes,
                                 real* curves) noexcept nogil:
     """The loss of each row, and Σ q·∂loss/∂q and Σ q²·∂²loss/∂q²."""
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
-    cdef real line_q[WIDTH]
+    cdef real line_total[WIDTH]
     cdef real sums[WIDTH]
     cdef real slope_sums[WIDTH]
     cdef real curve_sums[WIDTH]
     cdef real q, difference, slope, curve
     cdef const real* x
     cdef const real* t
-    cdef Py_ssize_t line, k, j
+    cdef Matrix targets = group.targets
+    cdef Matrix numbers = source(group, inputs)
+    cdef real sums_part[WIDTH]
+    cdef real slope_sums_part[WIDTH]
+    cdef real curve_sums_part[WIDTH]
+    cdef Py_ssize_t line, first, k, j
     for line in range(group.lines):
         spread(group, line, peak, line_peak)
         spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, to_q, line_q)
+        spread(group, line, total, line_total)
         memset(sums, 0, sizeof(sums))
         memset(slope_sums, 0, sizeof(slope_sums))
         memset(curve_sums, 0, sizeof(curve_sums))
-        for k in range(group.count):
-            x = source(group, inputs, line, k, loss)
-            t = place(group, &group.targets, line, k, loss)
+        for first in range(0, group.count, 8):
+            memset(sums_part, 0, sizeof(sums_part))
+            memset(slope_sums_part, 0, sizeof(slope_sums_part))
+            memset(curve_sums_part, 0, sizeof(curve_sums_part))
+            for k in range(first, min(group.count, first + 8)):
+                x = place(&numbers, line, k, loss)
+                t = place(&targets, line, k, loss)
+                for j in range(WIDTH):
+                    q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
+                    sums_part[j] += divergence(p, q, t[j], difference, &slope, &curve)
+                    slope_sums_part[j] += slope
+                    curve_sums_part[j] += curve
             for j in range(WIDTH):
-                q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_q[j], &difference)
-                sums[j] += divergence(p, q, t[j], difference, &slope, &curve)
-                slope_sums[j] += slope
-                curve_sums[j] += curve
+                sums[j] += sums_part[j]
+                slope_sums[j] += slope_sums_part[j]
+                curve_sums[j] += curve_sums_part[j]
         fold(group, line, sums, loss)
         fold(group, line, slope_sums, slopes)
         fold(group, line, curve_sums, curves)
 
 
 cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int mode, const Group* group,
-                                    const real* peak, const real* rest_of_peak, const real* to_q, const real* poison,
+                                    const real* peak, const real* rest_of_peak, const real* total, const real* poison,
                                     const real* slopes, const real* curves) noexcept nogil:
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
-    cdef real line_q[WIDTH]
+    cdef real line_total[WIDTH]
     cdef real line_slope[WIDTH]
     cdef real line_curve[WIDTH]
     cdef real line_poison[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real scale[ROWS]
-    cdef real gradient[WIDTH]
-    cdef real hessian[WIDTH]
+    cdef real slope_out[WIDTH]
+    cdef real curve_out[WIDTH]
     cdef real q, difference, slope, curve
     cdef const real* x
     cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Matrix numbers = source(group, inputs)
     cdef Py_ssize_t line, k, j
     if not mode & (GRADIENT | HESSIAN):
         return
@@ -745,30 +853,30 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
     for line in range(group.lines):
         spread(group, line, peak, line_peak)
         spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, to_q, line_q)
+        spread(group, line, total, line_total)
         spread(group, line, slopes, line_slope)
         spread(group, line, curves, line_curve)
         spread(group, line, poison, line_poison)
         spread(group, line, scale, line_scale)
         for k in range(group.count):
-            x = source(group, inputs, line, k, gradient)
-            t = place(group, &group.targets, line, k, gradient)
+            x = place(&numbers, line, k, slope_out)
+            t = place(&targets, line, k, slope_out)
             for j in range(WIDTH):
-                q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_q[j], &difference)
+                q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
                 if inputs == PROBABILITIES:
                     divergence_slopes(p, q, t[j], difference, &slope, &curve)
                 else:
                     divergence(p, q, t[j], difference, &slope, &curve)
                 if inputs == LOGITS:
                     slope = slope - q * line_slope[j]
-                    curve = (<real>1 - (q + q)) * (curve + slope) + q * q * line_curve[j]
+                    curve = (<real>1 - (q + q)) * (curve + slope) + q * (q * line_curve[j])
                 elif inputs == LOG_PROBABILITIES:
                     curve = slope + curve
-                gradient[j] = (slope + line_poison[j]) * line_scale[j]
-                hessian[j] = (curve + line_poison[j]) * line_scale[j]
-            memcpy(place(group, &group.gradient, line, k, gradient), gradient, WIDTH * sizeof(real))
+                slope_out[j] = (slope + line_poison[j]) * line_scale[j]
+                curve_out[j] = (curve + line_poison[j]) * line_scale[j]
+            memcpy(place(&gradient, line, k, slope_out), slope_out, WIDTH * sizeof(real))
             if mode & HESSIAN:
-                memcpy(place(group, &group.hessian, line, k, gradient), hessian, WIDTH * sizeof(real))
+                memcpy(place(&hessian, line, k, slope_out), curve_out, WIDTH * sizeof(real))
 
 
 # ---- losses of ordered classes ---------------------------------------------------------------------------------------
@@ -782,34 +890,32 @@ cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Gro
     cdef real peak[ROWS]
     cdef real rest[ROWS]
     cdef real total[ROWS]
-    cdef real to_q[ROWS]
     cdef real poison[ROWS]
     cdef real scale[ROWS]
     cdef Py_ssize_t i, line
     memset(poison, 0, sizeof(poison))
+    memset(total, 0, sizeof(total))
     scales_of(group, scale)
     if job.inputs == LOGITS:
         largest(group, most)
         softmax(group, most, shift, magic, least, peak, rest, total)
     else:
         outside(group, job.inputs == LOG_PROBABILITIES, poison)
-    for i in range(group.padded):
-        to_q[i] = <real>1 / total[i] if job.inputs == LOGITS else <real>1
     for line in range(group.lines):
         i = line * WIDTH
         if job.inputs == LOGITS:
-            ordered_line(&p, LOGITS, job.mode, group, line, to_q + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, LOGITS, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
         elif job.inputs == PROBABILITIES:
-            ordered_line(&p, PROBABILITIES, job.mode, group, line, to_q + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
         else:
-            ordered_line(&p, LOG_PROBABILITIES, job.mode, group, line, to_q + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, LOG_PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
 
 
 cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const Group* group, Py_ssize_t line,
-                              const real* to_q, const real* poison, const real* scale, real* loss) noexcept nogil:
+                              const real* total, const real* poison, const real* scale, real* loss) noexcept nogil:
     """Of differences d of cumulated probabilities: Σ f(d), class after class of 16 rows. The differences stay in the
     Hessian's place, the probabilities in the gradient's."""
-    cdef real line_q[WIDTH]
+    cdef real line_total[WIDTH]
     cdef real line_poison[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real sums[WIDTH]
@@ -819,15 +925,19 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
     cdef real curves[WIDTH]
     cdef real slope_mean[WIDTH]
     cdef real curve_mean[WIDTH]
-    cdef real gradient[WIDTH]
-    cdef real hessian[WIDTH]
+    cdef real slope_out[WIDTH]
+    cdef real curve_out[WIDTH]
     cdef real one = <real>1, q, slope, curve, pull, counts
     cdef real* g
     cdef real* h
     cdef const real* x
     cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Matrix numbers = source(group, inputs)
     cdef Py_ssize_t k, j
-    memcpy(line_q, to_q, sizeof(line_q))
+    memcpy(line_total, total, sizeof(line_total))
     memcpy(line_poison, poison, sizeof(line_poison))
     memcpy(line_scale, scale, sizeof(line_scale))
     memcpy(sums, poison, sizeof(sums))
@@ -836,22 +946,24 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
     memset(slope_mean, 0, sizeof(slope_mean))
     memset(curve_mean, 0, sizeof(curve_mean))
     for k in range(group.count):
-        x = source(group, inputs, line, k, loss)
-        t = place(group, &group.targets, line, k, loss)
+        x = place(&numbers, line, k, loss)
+        t = place(&targets, line, k, loss)
         # a softmax sums to 1: no score changes the last difference
         counts = <real>0 if inputs == LOGITS and k == group.count - 1 else one
         for j in range(WIDTH):
-            q = math.exp(x[j]) if inputs == LOG_PROBABILITIES else x[j] * line_q[j]
-            gradient[j] = q
+            q = x[j] / line_total[j] if inputs == LOGITS else x[j]
+            if inputs == LOG_PROBABILITIES:
+                q = math.exp(x[j])
+            slope_out[j] = q
             cumulated[j] += q
             ahead[j] += q - t[j]
-            hessian[j] = ahead[j]
+            curve_out[j] = ahead[j]
             sums[j] += distance(p, ahead[j], &slope, &curve)
             slope_mean[j] += counts * slope * cumulated[j]
             curve = curve if counts != <real>0 else <real>0  # not 0·inf
             curve_mean[j] += curve * cumulated[j] * cumulated[j]
-        memcpy(place(group, &group.gradient, line, k, loss), gradient, WIDTH * sizeof(real))
-        memcpy(place(group, &group.hessian, line, k, loss), hessian, WIDTH * sizeof(real))
+        memcpy(place(&gradient, line, k, loss), slope_out, WIDTH * sizeof(real))
+        memcpy(place(&hessian, line, k, loss), curve_out, WIDTH * sizeof(real))
     memcpy(loss, sums, sizeof(sums))
     if not mode & (GRADIENT | HESSIAN):
         return
@@ -859,8 +971,8 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
     memset(curves, 0, sizeof(curves))
     memset(cumulated, 0, sizeof(cumulated))  # now from the other end
     for k in range(group.count - 1, -1, -1):
-        g = place(group, &group.gradient, line, k, loss)
-        h = place(group, &group.hessian, line, k, loss)
+        g = place(&gradient, line, k, loss)
+        h = place(&hessian, line, k, loss)
         counts = <real>0 if inputs == LOGITS and k == group.count - 1 else one
         for j in range(WIDTH):
             q = g[j]
@@ -871,7 +983,7 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
                 curves[j] += curve * ((cumulated[j] + cumulated[j]) - one)  # 1 - 2·(the sum up to this class)
                 cumulated[j] += q
                 pull = q * (slopes[j] - slope_mean[j])
-                curve = (one - (q + q)) * pull + q * q * (curves[j] + curve_mean[j])
+                curve = (one - (q + q)) * pull + q * (q * (curves[j] + curve_mean[j]))
             elif inputs == PROBABILITIES:
                 curves[j] += curve
                 pull = slopes[j]
@@ -879,11 +991,11 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
             else:
                 curves[j] += curve
                 pull = q * slopes[j]
-                curve = pull + q * q * curves[j]
-            gradient[j] = (pull + line_poison[j]) * line_scale[j]
-            hessian[j] = (curve + line_poison[j]) * line_scale[j]
-        memcpy(g, gradient, WIDTH * sizeof(real))
-        memcpy(h, hessian, WIDTH * sizeof(real))
+                curve = pull + q * (q * curves[j])
+            slope_out[j] = (pull + line_poison[j]) * line_scale[j]
+            curve_out[j] = (curve + line_poison[j]) * line_scale[j]
+        memcpy(g, slope_out, WIDTH * sizeof(real))
+        memcpy(h, curve_out, WIDTH * sizeof(real))
 
 
 # ---- losses of margins -----------------------------------------------------------------------------------------------
@@ -950,23 +1062,25 @@ cdef inline real crammer_singer(const CrammerSinger* p, Py_ssize_t classes, Py_s
 cdef inline real weston_watkins(const WestonWatkins* p, Py_ssize_t classes, Py_ssize_t step, Py_ssize_t label,
                                 const real* z, real* g, real* h) noexcept nogil:
     cdef Py_ssize_t c
-    cdef real slope, curve, value = <real>0
+    cdef real slope, curve, term, value = <real>0, low = <real>0
     label = max(label, 0)
     for c in range(classes):
         if c != label:
-            value += hinge(<real>p.margin, <real>(p.power - 1.0), <real>p.margin - (z[label * step] - z[c * step]),
-                           &slope, &curve)
+            term = hinge(<real>p.margin, <real>(p.power - 1.0), <real>p.margin - (z[label * step] - z[c * step]),
+                         &slope, &curve)
+            low += math.difference_rest(value, -term, value + term)
+            value += term
             g[c * step] = slope
             g[label * step] -= slope
             h[c * step] = curve
             h[label * step] += curve
-    return value
+    return value + low
 
 
 cdef inline real multilabel_margin(Py_ssize_t classes, Py_ssize_t step, const real* t, const real* z,
                                    real* g) noexcept nogil:
     cdef Py_ssize_t j, c
-    cdef real gap, value = <real>0, one = <real>1, nan = <real>0
+    cdef real gap, value = <real>0, low = <real>0, one = <real>1, nan = <real>0
     cdef real share = one / <real>classes
     for j in range(classes):
         nan = z[j * step] if z[j * step] != z[j * step] else nan
@@ -976,12 +1090,14 @@ cdef inline real multilabel_margin(Py_ssize_t classes, Py_ssize_t step, const re
             gap = one - (z[j * step] - z[c * step])
             if t[c * step] != <real>0 or gap <= <real>0:
                 continue
+            gap *= share  # each, as the sum may be beyond the largest number
+            low += math.difference_rest(value, -gap, value + gap)
             value += gap
             g[c * step] += one
             g[j * step] -= one
     for j in range(classes):
         g[j * step] *= share
-    return value * share + nan
+    return value + low + nan
 
 
 # ---- in and out ------------------------------------------------------------------------------------------------------
@@ -1075,7 +1191,7 @@ cdef inline bint is_direct(const Stream* stream, const Group* group, real* unuse
 cdef inline void point(const Stream* stream, Py_ssize_t first, const Group* group, bint direct, real* scratch,
                        real* tail, Matrix* matrix) noexcept nogil:
     """Where a group's numbers are: in the array, but for what would reach beyond its rows, or in scratch."""
-    matrix.tail = NULL
+    matrix.last = -1
     matrix.step = WIDTH
     matrix.data = scratch
     matrix.pitch = group.count * WIDTH
@@ -1088,6 +1204,7 @@ cdef inline void point(const Stream* stream, Py_ssize_t first, const Group* grou
     else:
         matrix.pitch = stream.outer_stride // <Py_ssize_t>sizeof(real)
         if group.classes % WIDTH != 0:
+            matrix.last = group.count - 1
             matrix.tail = tail
 
 
@@ -1131,37 +1248,55 @@ cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept
     return (BAD_TARGET if bad else 0) | (COUNTED if counted else 0)
 
 
-cdef int check_rows(const RowJob* job, const Group* group, real* unused) noexcept nogil:
-    """Numbers from 0 to 1 that sum to 1; of indicators, 0 and 1."""
+cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogil:
+    """Numbers from 0 to 1 that sum to 1, and their sums; of indicators, 0 and 1."""
     cdef double sums[WIDTH]
-    cdef real wrong[WIDTH]
+    cdef real part[WIDTH]
+    cdef real least[WIDTH]
+    cdef real most[WIDTH]
+    cdef real odd[WIDTH]
     cdef real zero = <real>0, one = <real>1
     # logarithms may be rounded up, their exponentials with them
-    cdef real most = one + (<real>job.tolerance if job.target == LOG_CLASSES else zero)
+    cdef real limit = one + (<real>job.tolerance if job.target == LOG_CLASSES else zero)
     cdef const real* t
-    cdef Py_ssize_t line, k, j
+    cdef Matrix targets = group.targets
+    cdef bint indicators = job.target == INDICATORS
+    cdef Py_ssize_t line, first, k, j, rows
     cdef int flags = COUNTED
+    memset(least, 0, sizeof(least))
+    memset(most, 0, sizeof(most))
+    memset(odd, 0, sizeof(odd))
     for line in range(group.lines):
         memset(sums, 0, sizeof(sums))
-        memset(wrong, 0, sizeof(wrong))
-        for k in range(group.count):
-            t = place(group, &group.targets, line, k, unused)
-            if job.target == INDICATORS:
+        for first in range(0, group.count, 8):
+            memset(part, 0, sizeof(part))
+            for k in range(first, min(group.count, first + 8)):
+                t = place(&targets, line, k, unused)
                 for j in range(WIDTH):
-                    wrong[j] += zero if t[j] * (t[j] - one) == zero else one
-            else:
-                for j in range(WIDTH):
-                    wrong[j] += zero if (t[j] >= zero) & (t[j] <= most) else one
-                    sums[j] += t[j]
-        if not group.across:
-            for j in range(1, WIDTH):
-                sums[0] += sums[j]
-                wrong[0] += wrong[j]
-        for j in range(min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH) if group.across else 1):
-            if not wrong[j] == zero:
+                    least[j] = t[j] if t[j] < least[j] else least[j]
+                    most[j] = larger(t[j], most[j])
+                    part[j] += t[j]
+                if indicators:
+                    for j in range(WIDTH):
+                        odd[j] += math.absolute(t[j] * (t[j] - one))
+            for j in range(WIDTH):
+                sums[j] += part[j]
+        rows = 1
+        if group.across:
+            rows = min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH)
+            memcpy(group.masses + line * WIDTH, sums, sizeof(sums))
+        else:
+            for j in range(8):
+                sums[j] += sums[j + 8]
+            for j in range(4):
+                sums[j] += sums[j + 4]
+            sums[0] = group.masses[line] = (sums[0] + sums[2]) + (sums[1] + sums[3])
+        for j in range(rows):
+            if sums[j] != sums[j] or not (indicators or -job.tolerance <= sums[j] - 1.0 <= job.tolerance):
                 flags |= BAD_TARGET
-            if job.target != INDICATORS and not -job.tolerance <= sums[j] - 1.0 <= job.tolerance:
-                flags |= BAD_TARGET
+    for j in range(WIDTH):
+        if not (least[j] >= zero and most[j] <= limit and odd[j] == zero):
+            flags |= BAD_TARGET
     return flags
 
 
@@ -1184,7 +1319,7 @@ cdef int find_labels(const RowJob* job, Group* group, real* unused) noexcept nog
     return flags
 
 
-cdef void write_labels(const RowJob* job, const Group* group, real* unused) noexcept nogil:
+cdef void write_labels(const RowJob* job, Group* group, real* unused) noexcept nogil:
     """Rows of targets from class indices, smoothed."""
     cdef real moved = <real>(job.label_smoothing / job.classes)
     cdef real kept = <real>1 - <real>job.label_smoothing
@@ -1192,6 +1327,7 @@ cdef void write_labels(const RowJob* job, const Group* group, real* unused) noex
     cdef Py_ssize_t i, c
     for i in range(ROWS):
         rows[i] = moved
+        group.masses[i] = <double>(kept + moved) + (job.classes - 1) * <double>moved
     fill(group, &group.targets, rows)
     for i in range(group.rows):
         element(group, &group.targets, i, max(group.labels[i], 0), unused)[0] = kept + moved
@@ -1200,12 +1336,13 @@ cdef void write_labels(const RowJob* job, const Group* group, real* unused) noex
                 element(group, &group.targets, i, c, unused)[0] = <real>0
 
 
-cdef void smooth(const RowJob* job, const Group* group, real* unused) noexcept nogil:
+cdef void smooth(const RowJob* job, Group* group, real* unused) noexcept nogil:
     cdef real moved = <real>(job.label_smoothing / job.classes)
     cdef real kept = <real>1 - <real>job.label_smoothing
     cdef Py_ssize_t i, c
     cdef real* t
     for i in range(group.rows):
+        group.masses[i] = group.masses[i] * kept + job.classes * <double>moved
         for c in range(group.classes):
             t = element(group, &group.targets, i, c, unused)
             t[0] = math.mad(t[0], kept, moved)
@@ -1246,7 +1383,8 @@ cdef int read_weights(const RowJob* job, Py_ssize_t first, const Group* group, d
 
 # ---- the run over the groups of a chunk ------------------------------------------------------------------------------
 
-cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
+cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial,
+                     real* unused) noexcept nogil:
     cdef const RowKernel* kernel = job.kernel
     cdef Group group
     cdef Py_ssize_t classes = job.classes, height, numbers = 0, index, first, i
@@ -1271,9 +1409,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef double losses[MOST_ROWS]
     cdef double lanes[LANES]
     cdef double reduced_lanes[LANES]
-    cdef double value, factor
+    cdef double value
     cdef int flags = 0
     cdef real pad = -<real>1 / <real>0
+    cdef real pad_of_targets = pad if job.target == LOG_CLASSES else <real>0
 
     if job.inputs == PROBABILITIES:
         pad = <real>0
@@ -1326,13 +1465,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                 write_labels(job, &group, unused)
         else:
             if not targets_direct:
-                load(&job.y_true, first, &group, &group.targets, <real>0)
+                load(&job.y_true, first, &group, &group.targets, pad_of_targets)
                 if job.target == LOG_CLASSES:
-                    for i in range(numbers):
-                        targets[i] = math.exp(targets[i])
-                    if not group.across:
-                        clear_pads(&group, &group.targets, unused)
-            elif group.targets.tail != NULL:
+                    exponentiate_targets(&group, unused)
+            elif group.targets.last >= 0:
                 load_tails(&group, &group.targets, <real>0)
             flags |= check_rows(job, &group, unused) if kernel.distribution else find_labels(job, &group, unused)
         if job.weighted:
@@ -1358,7 +1494,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
             load(&job.y_pred, first, &group, &group.scores, pad)
             if job.temperature != 1.0 or job.adjustment != NULL:
                 adjust(job, &group, unused)
-        elif group.scores.tail != NULL:
+        elif group.scores.last >= 0:
             load_tails(&group, &group.scores, pad)
 
         if job.class_factor != NULL:
@@ -1385,12 +1521,12 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
         if job.mode & GRADIENT:
             if not gradient_direct:
                 store(&job.gradient, first, &group, &group.gradient, unused)
-            elif group.gradient.tail != NULL:
+            elif group.gradient.last >= 0:
                 store_tails(&group, &group.gradient, unused)
         if third:
             if not hessian_direct:
                 store(&job.hessian, first, &group, &group.hessian, unused)
-            elif group.hessian.tail != NULL:
+            elif group.hessian.last >= 0:
                 store_tails(&group, &group.hessian, unused)
         if job.mode & LOSS:
             for i in range(group.rows):
@@ -1421,11 +1557,16 @@ cdef void clear(const Group* group, const Matrix* matrix, Py_ssize_t row, real* 
         element(group, matrix, row, c, unused)[0] = <real>0
 
 
-cdef void clear_pads(const Group* group, const Matrix* matrix, real* unused) noexcept nogil:
-    cdef Py_ssize_t i, c
-    for i in range(group.rows):
-        for c in range(group.classes, group.count * WIDTH):
-            element(group, matrix, i, c, unused)[0] = <real>0
+cdef void exponentiate_targets(Group* group, real* unused) noexcept nogil:
+    """Targets from their logarithms, after Σ t·log t, which would lose digits where t is near 1."""
+    cdef real entropy[ROWS]
+    cdef Py_ssize_t i
+    cdef real* t = <real*>group.targets.data
+    entropies(group, True, entropy)
+    for i in range(group.padded):
+        group.entropies[i] = entropy[i]
+    for i in range(group.lines * group.count * WIDTH):
+        t[i] = math.exp(t[i])
 
 
 cdef void adjust(const RowJob* job, const Group* group, real* unused) noexcept nogil:

@@ -141,7 +141,8 @@ cdef inline bint is_linear(const Stream* stream, Py_ssize_t inner) noexcept nogi
 cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused) noexcept nogil:
     """Whether the sweep can work on the array's own memory."""
     cdef int own = FLOAT64 if real is double else FLOAT32
-    return stream.data != NULL and stream.dtype == own and stream.inner_stride == sizeof(real) and is_linear(stream, inner)
+    return (stream.data != NULL and stream.dtype == own and stream.inner_stride == sizeof(real)
+            and is_linear(stream, inner))
 
 
 cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, real* scratch) noexcept nogil:

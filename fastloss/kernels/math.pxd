@@ -284,18 +284,19 @@ cdef inline real exp_reduced_minus_1(real x, real low, real bias, real* shifted)
 cdef inline real exp_scaled(real x, real magic, real least) noexcept nogil:
     """exp(x)·2^s within 1.1 ulp, for a whole s with which the caller made magic (see exp_magic), and x at most a little
     above -s·log 2. Below `least` it is 0, and never subnormal, which is slow; NaN gives NaN."""
-    cdef real shifted, k, r, result
+    cdef real shifted, k, r, power
     if real is double:
         shifted = mad(x, <double>1.4426950408889634, magic)
         k = shifted - magic
         r = mad(k, <double>-5.497923018708371e-14, mad(k, <double>-0.6931471805598903, x))
-        result = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52) * (<double>1 + mad(r * r, exp_tail(r), r))
+        power = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
     else:
         shifted = mad(x, <float>1.442695, magic)
         k = shifted - magic
         r = mad(k, <float>-1.4286068e-06, mad(k, <float>-0.693145751953125, x))
-        result = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23) * (<float>1 + mad(r * r, exp_tail(r), r))
-    return <real>0 if x < least else result
+        power = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
+    r = power * (<real>1 + mad(r * r, exp_tail(r), r))
+    return <real>0 if x < least else r
 
 
 cdef inline real exp_magic(real most, real* least) noexcept nogil:

@@ -5,7 +5,9 @@
 # DistributionLoss, `divergence` and `divergence_slopes`.
 
 from .binary cimport binary_focal_probabilities
-from .math cimport absolute, exp, expm1, log, log1p, log_high, mad, power_of
+from .math cimport (
+    absolute, difference_rest, exp_sum, exponent_of, expm1, log1p, log_high, log_ratio, mad, power_of,
+)
 from .types cimport real
 
 
@@ -82,16 +84,17 @@ ctypedef fused RowLoss:
     MarginLoss
 
 
-cdef inline void target_loss(const TargetLoss* p, real surprise, real q, real rest, real* loss, real* slope,
-                             real* curve) noexcept nogil:
-    """Of surprise = -log q, q the target's probability, and rest = 1 - q: the loss f, f'·rest and f''·rest², with the
-    derivatives by the surprise."""
+cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_low, real q, real rest, real* loss,
+                             real* slope, real* curve) noexcept nogil:
+    """Of the target's probability q, rest = 1 - q and surprise + surprise_low = -log q: the loss f, and f' and f'', the
+    derivatives by the surprise. Of the focal loss, whose derivatives may have poles at rest = 0, f'·rest and
+    f''·rest²."""
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real gamma, power, low, high
     if TargetLoss is CrossEntropy:
         loss[0] = surprise
-        slope[0] = rest
+        slope[0] = one
         curve[0] = zero
 
     elif TargetLoss is Focal:
@@ -109,53 +112,76 @@ cdef inline void target_loss(const TargetLoss* p, real surprise, real q, real re
 
     elif TargetLoss is GeneralizedCrossEntropy:
         gamma = <real>p.q
-        power = exp(-gamma * surprise)
-        loss[0] = -expm1(-gamma * surprise) / gamma
-        slope[0] = power * rest
-        curve[0] = -gamma * power * rest * rest
+        power = power_of(gamma, -surprise, -surprise_low)
+        power = q if gamma == one else power
+        power = zero if surprise == one / zero else power
+        loss[0] = rest if gamma == one else -expm1(-gamma * surprise) / gamma
+        slope[0] = power
+        curve[0] = -gamma * power
 
     elif TargetLoss is PolyCrossEntropy:
         gamma = <real>p.epsilon
         loss[0] = mad(gamma, rest, surprise)
-        slope[0] = mad(gamma, q, one) * rest
-        curve[0] = -gamma * q * rest * rest
+        slope[0] = mad(gamma, q, one)
+        curve[0] = -gamma * q
 
 
-cdef inline void target_loss_of_probability(const TargetLoss* p, real q, bint by_log, real surprise, real rest,
-                                            real* loss, real* slope, real* curve) noexcept nogil:
-    """The loss of a probability itself, or (by_log) of its logarithm -surprise, and its derivatives by that."""
+cdef inline void target_loss_of_probability(const TargetLoss* p, bint by_log, real surprise, real surprise_low, real q,
+                                            real rest, real* loss, real* slope, real* curve) noexcept nogil:
+    """The loss of a probability itself, or (by_log) of its logarithm, and its derivatives by that."""
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real gamma, power, both
-    target_loss(p, surprise, q, rest, loss, slope, curve)
-    if TargetLoss is CrossEntropy:
-        slope[0] = -one if by_log else -one / q
-        curve[0] = zero if by_log else one / q / q
-
-    elif TargetLoss is Focal:
+    cdef real two = <real>2
+    cdef real gamma, share, high, low, exponent, exponent_low, first
+    target_loss(p, surprise, surprise_low, q, rest, loss, slope, curve)
+    if TargetLoss is Focal:
         gamma = <real>p.gamma
         if not by_log:
             binary_focal_probabilities(q, True, gamma, one, loss, slope, curve)
-        else:  # at rest = 0 its limits
-            slope[0] = -slope[0] / rest if rest != zero else (-one if gamma == zero else zero)
-            power = one / (zero if gamma < one else one / <real>2)
-            power = power if (gamma <= one) & (gamma > zero) else zero
-            curve[0] = curve[0] / rest / rest if rest != zero else power
+        else:
+            low = zero
+            high = log_high(rest, &low)
+            share = gamma * q * (surprise / rest)
+            slope[0] = -power_of(gamma, high, low) * (one + share)
+            curve[0] = power_of(gamma - one, high, low) * mad(share, mad(gamma - one, q, -rest), two * gamma * q)
+            # the limits at rest = 0, and at q = 0, where q·surprise vanishes
+            slope[0] = slope[0] if rest != zero else (-one if gamma == zero else zero)
+            curve[0] = curve[0] if rest != zero else (one / zero if gamma < one else (two if gamma == one else zero))
+            slope[0] = slope[0] if q != zero else -one
+            curve[0] = curve[0] if (q != zero) & (gamma != zero) else zero
+
+    elif by_log:
+        slope[0] = -slope[0]
+
+    elif TargetLoss is CrossEntropy:
+        slope[0] = -one / q
+        curve[0] = one / q / q
 
     elif TargetLoss is GeneralizedCrossEntropy:
-        gamma = <real>p.q
-        both = gamma if by_log else gamma - one
-        power = exp(-both * surprise)
-        power = power if both != zero else one
-        slope[0] = -power
-        curve[0] = gamma * -power if by_log else -both * exp((one - both) * surprise)
-        if not by_log:
-            curve[0] = curve[0] if both != zero else zero
+        gamma = <real>p.q - one
+        low = difference_rest(<real>p.q, one, gamma)
+        exponent = exponent_of(gamma, low, -surprise, -surprise_low, &exponent_low)
+        first = -exp_sum(exponent, exponent_low)
+        low = difference_rest(<real>p.q, two, gamma - one)
+        exponent = exponent_of(gamma - one, low, -surprise, -surprise_low, &exponent_low)
+        curve[0] = -gamma * exp_sum(exponent, exponent_low)
+        # at q = 0, and where the loss is 1 - q
+        slope[0] = first if surprise != one / zero else -one / zero
+        curve[0] = curve[0] if surprise != one / zero else one / zero
+        slope[0] = slope[0] if gamma != zero else -one
+        curve[0] = curve[0] if gamma != zero else zero
 
     elif TargetLoss is PolyCrossEntropy:
-        gamma = <real>p.epsilon
-        slope[0] = -mad(gamma, q, one) if by_log else -gamma - one / q
-        curve[0] = -gamma * q if by_log else one / q / q
+        slope[0] = -<real>p.epsilon - one / q
+        curve[0] = one / q / q
+
+
+cdef inline real log_of_share(real q, real both, real excess) noexcept nogil:
+    """log(2·q/both), for excess = 2·q/both - 1."""
+    cdef real near = log1p(excess)
+    cdef real far = log_ratio(q + q, both) if q > <real>0 else -<real>1 / <real>0
+    far = far if q == q else q
+    return near if excess > <real>-0.5 else far
 
 
 cdef inline real divergence(const DistributionLoss* p, real q, real t, real difference, real* slope,
@@ -164,15 +190,18 @@ cdef inline real divergence(const DistributionLoss* p, real q, real t, real diff
     times its second."""
     cdef real zero = <real>0
     cdef real half = <real>0.5
-    cdef real both, part, log_q, log_t
+    cdef real both, part, log_q, log_t, near, far
     if DistributionLoss is JensenShannon:
         both = q + t
         part = difference / both
-        log_q = log1p(part)  # log(2·q/(q + t))
-        log_t = log1p(-part)
+        log_q = log_of_share(q, both, part)
+        log_t = log_of_share(t, both, -part)
         slope[0] = half * q * log_q if q > zero else q
         curve[0] = half * t * (q / both) if both > zero else zero
-        return slope[0] + (half * t * log_t if t > zero else zero)
+        far = slope[0] + (half * t * log_t if t > zero else zero)
+        # (q·log_q + t·log_t)/2, in which no first power of the difference cancels
+        near = <real>0.25 * both * mad(part, log_q - log_t, log1p(-part * part))
+        return near if absolute(part) < half else far
     else:
         slope[0] = <real>2 * q * difference
         curve[0] = <real>2 * q * q
@@ -186,8 +215,11 @@ cdef inline void divergence_slopes(const DistributionLoss* p, real q, real t, re
     cdef real both
     if DistributionLoss is JensenShannon:
         both = q + t
-        slope[0] = half * log1p(difference / both)
+        slope[0] = half * log_of_share(q, both, difference / both)
         curve[0] = half * (t / both) / q
+        # the limits, where q may be 0, too
+        slope[0] = <real>0.34657359027997264 if t == <real>0 else slope[0]
+        curve[0] = <real>0 if t == <real>0 else curve[0]
     else:
         slope[0] = <real>2 * difference
         curve[0] = <real>2

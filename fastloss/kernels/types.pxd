@@ -147,7 +147,8 @@ cdef struct Matrix:
     void* data
     Py_ssize_t pitch  # numbers between lines
     Py_ssize_t step  # numbers between one 16 and the next of a line
-    void* tail  # where the last, unfilled 16 of each line are; NULL: all are filled
+    Py_ssize_t last  # which of a line's 16 are not filled, and stand apart, at `tail`; -1: none
+    void* tail
 
 cdef struct Group:
     Py_ssize_t rows
@@ -160,6 +161,8 @@ cdef struct Group:
     Matrix targets  # where the loss takes a distribution
     Matrix gradient  # also scratch, where no gradient is wanted
     Matrix hessian
+    double masses[ROWS]  # sums of targets
+    double entropies[ROWS]  # Σ t·log t, where targets came as logarithms
     int labels[ROWS]  # where it takes a class; -1: ignored
     double factors[ROWS]  # of the losses
     double scales[ROWS]  # of gradients and Hessians: weights, and the division of a mean
