@@ -14,7 +14,8 @@ cimport numpy as cnp
 from .types cimport (
     BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, COUNTED, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16,
     INT32, INT64, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, SIGNED_TARGET, UINT16, UINT32, UINT64,
-    UINT8, UNIT_TARGET, WEIGHT, WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream, Sum, Target, run_chunk,
+    UINT8, UNIT_TARGET, WEIGHT, WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream,
+    Sum, Target, run_chunk,
 )
 
 import numpy as np

@@ -45,7 +45,7 @@ cdef enum:
 cdef inline real* place(const Matrix* matrix, Py_ssize_t line, Py_ssize_t k, real* unused) noexcept nogil:
     """The k-th 16 numbers of a line."""
     if k == matrix.last:
-        return <real*>matrix.tail + line * WIDTH
+        return <real*>matrix.tail + line * (2 * WIDTH)
     return <real*>matrix.data + line * matrix.pitch + k * matrix.step
 
 
@@ -137,29 +137,29 @@ cdef inline real exponential(real z, real shift, real magic, real least, bint in
 
 
 cdef void exponentials(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
-                       real* rest, real* ties) noexcept nogil:
-    """The exponentials of all scores, into the gradient's place; their sum in each row without those of the largest
-    score, and how often that occurs."""
+                       real* rest, real* total) noexcept nogil:
+    """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those of the
+    largest score."""
     cdef real line_most[WIDTH]
     cdef real line_shift[WIDTH]
     cdef real line_magic[WIDTH]
     cdef real line_least[WIDTH]
+    cdef real rests[WIDTH]
     cdef real sums[WIDTH]
-    cdef real counts[WIDTH]
     cdef Py_ssize_t line
     for line in range(group.lines):
         spread(group, line, most, line_most)
         spread(group, line, shift, line_shift)
         spread(group, line, magic, line_magic)
         spread(group, line, least, line_least)
+        memset(rests, 0, sizeof(rests))
         memset(sums, 0, sizeof(sums))
-        memset(counts, 0, sizeof(counts))
         if is_infinite(group, line, most):
-            exponentials_of_line(group, line, True, line_most, line_shift, line_magic, line_least, sums, counts)
+            exponentials_of_line(group, line, True, line_most, line_shift, line_magic, line_least, rests, sums)
         else:
-            exponentials_of_line(group, line, False, line_most, line_shift, line_magic, line_least, sums, counts)
-        fold(group, line, sums, rest)
-        fold(group, line, counts, ties)
+            exponentials_of_line(group, line, False, line_most, line_shift, line_magic, line_least, rests, sums)
+        fold(group, line, rests, rest)
+        fold(group, line, sums, total)
 
 
 cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* rows) noexcept nogil:
@@ -178,27 +178,30 @@ cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* ro
 
 
 cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
-                                      const real* shift, const real* magic, const real* least, real* sums,
-                                      real* counts) noexcept nogil:
+                                      const real* shift, const real* magic, const real* least, real* rests,
+                                      real* sums) noexcept nogil:
     cdef real out[WIDTH]
-    cdef real part[WIDTH]
-    cdef real zero = <real>0, one = <real>1, e
+    cdef real rest[WIDTH]
+    cdef real sum[WIDTH]
+    cdef real e
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
     cdef Py_ssize_t first, k, j
     for first in range(0, group.count, 8):
-        memset(part, 0, sizeof(part))
+        memset(rest, 0, sizeof(rest))
+        memset(sum, 0, sizeof(sum))
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, sums)
             for j in range(WIDTH):
                 e = exponential(z[j], shift[j], magic[j], least[j], infinite)
                 out[j] = e
-                counts[j] += one if z[j] == most[j] else zero
-                part[j] += zero if z[j] == most[j] else e
+                sum[j] += e
+                rest[j] = rest[j] if z[j] == most[j] else rest[j] + e
             memcpy(place(&gradient, line, k, sums), out, WIDTH * sizeof(real))
         for j in range(WIDTH):
-            sums[j] += part[j]
+            sums[j] += sum[j]
+            rests[j] += rest[j]
 
 
 cdef inline void prepare(const Group* group, const real* most, real* shift, real* magic, real* least) noexcept nogil:
@@ -218,19 +221,21 @@ cdef inline void softmax(const Group* group, const real* most, real* shift, real
                          real* rest, real* total) noexcept nogil:
     """Exponentials, into the gradient's place; of each row that of its largest score, the sum of the others, and of
     all. Where no limit exists, the sums are NaN."""
-    cdef real ties[ROWS]
     cdef real infinity = <real>1 / <real>0
     cdef real nan = <real>0 / <real>0
     cdef real none
+    cdef bint tied
     cdef Py_ssize_t i
     prepare(group, most, shift, magic, least)
     memset(rest, 0, ROWS * sizeof(real))
-    memset(ties, 0, sizeof(ties))
-    exponentials(group, most, shift, magic, least, rest, ties)
+    memset(total, 0, ROWS * sizeof(real))
+    exponentials(group, most, shift, magic, least, rest, total)
     for i in range(group.padded):
         peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
-        rest[i] = rest[i] + (ties[i] - <real>1) * peak[i]
-        none = nan if (most[i] == -infinity) | ((most[i] == infinity) & (ties[i] > <real>1)) else <real>0
+        # where the largest score occurs again, its exponential is the least that the others sum to
+        tied = total[i] - rest[i] > <real>1.5 * peak[i]
+        rest[i] = total[i] - peak[i] if tied else rest[i]
+        none = nan if (most[i] == -infinity) | ((most[i] == infinity) & tied) else <real>0
         rest[i] += none
         total[i] = rest[i] + peak[i]
 
@@ -518,8 +523,7 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint infinite, 
                 behind = most[j] - z[j]
                 if infinite:
                     behind = zero if z[j] == most[j] else behind
-                behind = t[j] * behind
-                part[j] += zero if t[j] == zero else behind
+                part[j] = part[j] if t[j] == zero else math.mad(t[j], behind, part[j])
         for j in range(WIDTH):
             costs[j] += part[j]
 
@@ -596,12 +600,13 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     if job.mode & HESSIAN:
         hessian_of_cross_entropy(group, <real>2 if job.bound else <real>1, two * z_loss, peak, rest_of_peak, to_q, pull)
     if job.mode & GRADIENT:
-        gradient_of_cross_entropy(group, temperature, to_q, pull)
+        for i in range(group.padded):
+            pull[i] = pull[i] / total[i]
+        gradient_of_cross_entropy(group, temperature, pull)
 
 
-cdef void gradient_of_cross_entropy(const Group* group, real temperature, const real* to_q,
-                                    const real* pull) noexcept nogil:
-    cdef real line_q[WIDTH]
+cdef void gradient_of_cross_entropy(const Group* group, real temperature, const real* pull) noexcept nogil:
+    """temperature · (pull · e - t)"""
     cdef real line_pull[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real scale[ROWS]
@@ -613,7 +618,6 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
     cdef Py_ssize_t line, k, j
     scales_of(group, scale)
     for line in range(group.lines):
-        spread(group, line, to_q, line_q)
         spread(group, line, pull, line_pull)
         spread(group, line, scale, line_scale)
         for j in range(WIDTH):
@@ -622,7 +626,7 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
             e = place(&gradient, line, k, out)
             t = place(&targets, line, k, out)
             for j in range(WIDTH):
-                out[j] = (e[j] * line_q[j] * line_pull[j] - t[j]) * line_scale[j]
+                out[j] = math.mad(e[j], line_pull[j], -t[j]) * line_scale[j]
             memcpy(e, out, WIDTH * sizeof(real))
 
 
@@ -1205,23 +1209,31 @@ cdef inline void point(const Stream* stream, Py_ssize_t first, const Group* grou
         matrix.pitch = stream.outer_stride // <Py_ssize_t>sizeof(real)
         if group.classes % WIDTH != 0:
             matrix.last = group.count - 1
-            matrix.tail = tail
+            matrix.tail = tail + WIDTH
 
+
+# Tails have room for 16 numbers before them, so that 16 can be copied, of which the last ones count.
 
 cdef void load_tails(const Group* group, const Matrix* matrix, real pad) noexcept nogil:
-    cdef Py_ssize_t i, j, full = (group.count - 1) * WIDTH
-    cdef real* tail = <real*>matrix.tail
+    cdef Py_ssize_t i, j, filled = group.classes % WIDTH
+    cdef real* tail
     for i in range(group.rows):
-        for j in range(WIDTH):
-            tail[i * WIDTH + j] = pad
-        memcpy(tail + i * WIDTH, <real*>matrix.data + i * matrix.pitch + full, (group.classes - full) * sizeof(real))
+        tail = <real*>matrix.tail + i * (2 * WIDTH)
+        memcpy(tail - (WIDTH - filled), <real*>matrix.data + i * matrix.pitch + group.classes - WIDTH,
+               WIDTH * sizeof(real))
+        for j in range(filled, WIDTH):
+            tail[j] = pad
 
 
 cdef void store_tails(const Group* group, const Matrix* matrix, real* unused) noexcept nogil:
-    cdef Py_ssize_t i, full = (group.count - 1) * WIDTH
+    cdef Py_ssize_t i, filled = group.classes % WIDTH
+    cdef real* tail
+    cdef real* end
     for i in range(group.rows):
-        memcpy(<real*>matrix.data + i * matrix.pitch + full, <real*>matrix.tail + i * WIDTH,
-               (group.classes - full) * sizeof(real))
+        tail = <real*>matrix.tail + i * (2 * WIDTH)
+        end = <real*>matrix.data + i * matrix.pitch + group.classes
+        memcpy(tail - WIDTH, end - filled - WIDTH, WIDTH * sizeof(real))
+        memcpy(end - WIDTH, tail - (WIDTH - filled), WIDTH * sizeof(real))
 
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------
@@ -1400,16 +1412,16 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef real* targets = NULL
     cdef real* gradient = NULL
     cdef real* hessian = NULL
-    cdef real score_tails[WIDTH * WIDTH]
-    cdef real target_tails[WIDTH * WIDTH]
-    cdef real gradient_tails[WIDTH * WIDTH]
-    cdef real hessian_tails[WIDTH * WIDTH]
+    cdef real score_tails[2 * WIDTH * WIDTH]
+    cdef real target_tails[2 * WIDTH * WIDTH]
+    cdef real gradient_tails[2 * WIDTH * WIDTH]
+    cdef real hessian_tails[2 * WIDTH * WIDTH]
     cdef real loss[ROWS]
     cdef double weights[ROWS]
-    cdef double losses[MOST_ROWS]
+    cdef double values[ROWS]
+    cdef double losses[MOST_ROWS + ROWS]  # room for a whole group beyond the last
     cdef double lanes[LANES]
     cdef double reduced_lanes[LANES]
-    cdef double value
     cdef int flags = 0
     cdef real pad = -<real>1 / <real>0
     cdef real pad_of_targets = pad if job.target == LOG_CLASSES else <real>0
@@ -1530,12 +1542,14 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                 store_tails(&group, &group.hessian, unused)
         if job.mode & LOSS:
             for i in range(group.rows):
-                value = group.factors[i] * loss[i]
-                if job.weighted:
-                    value = value * weights[i] if weights[i] != 0.0 else 0.0
-                losses[first - start + i] = value
-                if job.loss.data != NULL:
-                    (<real*>(job.loss.data + (first + i) * job.loss.outer_stride))[0] = <real>value
+                values[i] = group.factors[i] * loss[i]
+            if job.weighted:
+                for i in range(group.rows):
+                    values[i] = values[i] * weights[i] if weights[i] != 0.0 else 0.0
+            memcpy(losses + (first - start), values, sizeof(values))
+            if job.loss.data != NULL:
+                for i in range(group.rows):
+                    (<real*>(job.loss.data + (first + i) * job.loss.outer_stride))[0] = <real>values[i]
 
     if scratch != NULL:
         free(scratch)

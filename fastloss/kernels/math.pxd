@@ -295,7 +295,7 @@ cdef inline real exp_scaled(real x, real magic, real least) noexcept nogil:
         k = shifted - magic
         r = mad(k, <float>-1.4286068e-06, mad(k, <float>-0.693145751953125, x))
         power = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
-    r = power * (<real>1 + mad(r * r, exp_tail(r), r))
+    r = mad(mad(r * r, exp_tail(r), r), power, power)
     return <real>0 if x < least else r
 
 
