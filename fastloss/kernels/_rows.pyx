@@ -140,26 +140,24 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
                        real* rest, real* total) noexcept nogil:
     """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those of the
     largest score."""
-    cdef real line_most[WIDTH]
-    cdef real line_shift[WIDTH]
-    cdef real line_magic[WIDTH]
-    cdef real line_least[WIDTH]
-    cdef real rests[WIDTH]
-    cdef real sums[WIDTH]
-    cdef Py_ssize_t line
-    for line in range(group.lines):
-        spread(group, line, most, line_most)
-        spread(group, line, shift, line_shift)
-        spread(group, line, magic, line_magic)
-        spread(group, line, least, line_least)
-        memset(rests, 0, sizeof(rests))
-        memset(sums, 0, sizeof(sums))
-        if is_infinite(group, line, most):
-            exponentials_of_line(group, line, True, line_most, line_shift, line_magic, line_least, rests, sums)
+    cdef bint infinite
+    cdef Py_ssize_t first, line, lines
+    if not group.across:
+        for line in range(group.lines):
+            if is_infinite(group, line, most):
+                exponentials_of_lines(group, line, 1, True, most, shift, magic, least, rest, total)
+            else:
+                exponentials_of_lines(group, line, 1, False, most, shift, magic, least, rest, total)
+        return
+    for first in range(0, group.lines, 4):
+        lines = min(<Py_ssize_t>4, group.lines - first)
+        infinite = False
+        for line in range(first, first + lines):
+            infinite |= is_infinite(group, line, most)
+        if infinite:
+            exponentials_of_lines(group, first, lines, True, most, shift, magic, least, rest, total)
         else:
-            exponentials_of_line(group, line, False, line_most, line_shift, line_magic, line_least, rests, sums)
-        fold(group, line, rests, rest)
-        fold(group, line, sums, total)
+            exponentials_of_lines(group, first, lines, False, most, shift, magic, least, rest, total)
 
 
 cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* rows) noexcept nogil:
@@ -177,31 +175,50 @@ cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* ro
     return (odd64 | odd32) != 0
 
 
-cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
-                                      const real* shift, const real* magic, const real* least, real* rests,
-                                      real* sums) noexcept nogil:
+cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint infinite,
+                                       const real* most, const real* shift, const real* magic, const real* least,
+                                       real* rest, real* total) noexcept nogil:
+    # Up to four lines at a time: a short one alone would spend its time on waiting for its own results.
+    cdef real line_most[4 * WIDTH]
+    cdef real line_shift[4 * WIDTH]
+    cdef real line_magic[4 * WIDTH]
+    cdef real line_least[4 * WIDTH]
+    cdef real rests[4 * WIDTH]
+    cdef real sums[4 * WIDTH]
+    cdef real rest_part[4 * WIDTH]
+    cdef real part[4 * WIDTH]
     cdef real out[WIDTH]
-    cdef real rest[WIDTH]
-    cdef real sum[WIDTH]
     cdef real e
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t first, k, j
+    cdef Py_ssize_t first, line, k, j, i
+    for line in range(lines):
+        spread(group, first_line + line, most, line_most + line * WIDTH)
+        spread(group, first_line + line, shift, line_shift + line * WIDTH)
+        spread(group, first_line + line, magic, line_magic + line * WIDTH)
+        spread(group, first_line + line, least, line_least + line * WIDTH)
+    memset(rests, 0, lines * WIDTH * sizeof(real))
+    memset(sums, 0, lines * WIDTH * sizeof(real))
     for first in range(0, group.count, 8):
-        memset(rest, 0, sizeof(rest))
-        memset(sum, 0, sizeof(sum))
+        memset(rest_part, 0, lines * WIDTH * sizeof(real))
+        memset(part, 0, lines * WIDTH * sizeof(real))
         for k in range(first, min(group.count, first + 8)):
-            z = place(&scores, line, k, sums)
-            for j in range(WIDTH):
-                e = exponential(z[j], shift[j], magic[j], least[j], infinite)
-                out[j] = e
-                sum[j] += e
-                rest[j] = rest[j] if z[j] == most[j] else rest[j] + e
-            memcpy(place(&gradient, line, k, sums), out, WIDTH * sizeof(real))
-        for j in range(WIDTH):
-            sums[j] += sum[j]
-            rests[j] += rest[j]
+            for line in range(lines):
+                i = line * WIDTH
+                z = place(&scores, first_line + line, k, rest)
+                for j in range(WIDTH):
+                    e = exponential(z[j], line_shift[i + j], line_magic[i + j], line_least[i + j], infinite)
+                    out[j] = e
+                    part[i + j] += e
+                    rest_part[i + j] = rest_part[i + j] if z[j] == line_most[i + j] else rest_part[i + j] + e
+                memcpy(place(&gradient, first_line + line, k, rest), out, WIDTH * sizeof(real))
+        for j in range(lines * WIDTH):
+            sums[j] += part[j]
+            rests[j] += rest_part[j]
+    for line in range(lines):
+        fold(group, first_line + line, rests + line * WIDTH, rest)
+        fold(group, first_line + line, sums + line * WIDTH, total)
 
 
 cdef inline void prepare(const Group* group, const real* most, real* shift, real* magic, real* least) noexcept nogil:
@@ -1241,22 +1258,23 @@ cdef void store_tails(const Group* group, const Matrix* matrix, real* unused) no
 cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept nogil:
     """Class indices; -1 where a row is ignored."""
     cdef double labels[ROWS]
-    cdef int found[ROWS]
     cdef Py_ssize_t i
-    cdef int label, classes = <int>job.classes, bad = 0, counted = 0
-    cdef double ignored = job.ignored
+    cdef int64_t bad = 0, counted = 0
+    cdef double classes = job.classes, ignored = job.ignored, label
     cdef bint good, skipped, ignores = job.ignores
     read_strided(job.y_true.data + first * job.y_true.outer_stride, job.y_true.outer_stride, group.rows,
                  job.y_true.dtype, labels)
     for i in range(group.rows):
-        label = <int>labels[i]  # of a number that is no int: not equal to it
-        good = (label == labels[i]) & (label >= 0) & (label < classes)
-        skipped = ignores & (labels[i] == ignored)
+        label = labels[i]
+        # (adding 1.5·2^52 rounds to whole numbers)
+        good = (label >= 0.0) & (label < classes) & ((label + 6755399441055744.0) - 6755399441055744.0 == label)
+        skipped = ignores & (label == ignored)
         bad |= not (good | skipped)
-        counted |= good & (not skipped)
-        label = label if good else 0
-        found[i] = -1 if skipped else label
-    memcpy(group.labels, found, sizeof(found))
+        counted |= not skipped
+        label = label if good else 0.0
+        labels[i] = -1.0 if skipped else label
+    for i in range(group.rows):
+        group.labels[i] = <int>labels[i]
     return (BAD_TARGET if bad else 0) | (COUNTED if counted else 0)
 
 
