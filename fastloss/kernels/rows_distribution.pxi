@@ -1,0 +1,514 @@
+# Losses of all probabilities.
+
+# ---- cross-entropy of distributions ----------------------------------------------------------------------------------
+
+cdef void cross(const Group* group, const real* most, real* cost) noexcept nogil:
+    """Σ t·(most - z) of each row: what cross-entropy has beside a logarithm, without cancellation."""
+    cdef real line_most[WIDTH]
+    cdef real costs[WIDTH]
+    cdef Py_ssize_t line
+    for line in range(group.lines):
+        spread(group, line, most, line_most)
+        memset(costs, 0, sizeof(costs))
+        if is_infinite(group, line, most):
+            cross_line(group, line, True, line_most, costs)
+        else:
+            cross_line(group, line, False, line_most, costs)
+        fold(group, line, costs, cost)
+
+
+cdef inline void cross_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
+                            real* costs) noexcept nogil:
+    cdef real zero = <real>0, behind
+    cdef const real* z
+    cdef const real* t
+    cdef Matrix scores = group.scores
+    cdef Matrix targets = group.targets
+    cdef real part[WIDTH]
+    cdef Py_ssize_t first, k, j
+    for first in range(0, group.count, 8):
+        memset(part, 0, sizeof(part))
+        for k in range(first, min(group.count, first + 8)):
+            z = place(&scores, line, k, costs)
+            t = place(&targets, line, k, costs)
+            for j in range(WIDTH):
+                behind = most[j] - z[j]
+                if infinite:
+                    behind = zero if z[j] == most[j] else behind
+                part[j] = part[j] if t[j] == zero else math.mad(t[j], behind, part[j])
+        for j in range(WIDTH):
+            costs[j] += part[j]
+
+
+cdef void entropies(const Group* group, bint by_log, real* entropy) noexcept nogil:
+    """Σ t·log t of each row of targets, or of their logarithms."""
+    cdef real sums[WIDTH]
+    cdef real part[WIDTH]
+    cdef real zero = <real>0, t, log_t
+    cdef const real* x
+    cdef Matrix targets = group.targets
+    cdef Py_ssize_t line, first, k, j
+    for line in range(group.lines):
+        memset(sums, 0, sizeof(sums))
+        for first in range(0, group.count, 8):
+            memset(part, 0, sizeof(part))
+            for k in range(first, min(group.count, first + 8)):
+                x = place(&targets, line, k, entropy)
+                for j in range(WIDTH):
+                    t = math.exp(x[j]) if by_log else x[j]
+                    log_t = x[j] if by_log else math.log(x[j])
+                    part[j] += t * log_t if t > zero else zero
+            for j in range(WIDTH):
+                sums[j] += part[j]
+        fold(group, line, sums, entropy)
+
+
+cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, Group* group,
+                                 real* loss) noexcept nogil:
+    cdef real most[ROWS]
+    cdef real shift[ROWS]
+    cdef real magic[ROWS]
+    cdef real least[ROWS]
+    cdef real peak[ROWS]
+    cdef real rest[ROWS]
+    cdef real total[ROWS]
+    cdef real cost[ROWS]
+    cdef real entropy[ROWS]
+    cdef real to_q[ROWS]
+    cdef real rest_of_peak[ROWS]
+    cdef real pull[ROWS]
+    cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
+    cdef real log_sum, from_peak, mass
+    cdef Py_ssize_t i
+    memset(cost, 0, sizeof(cost))
+    memset(entropy, 0, sizeof(entropy))
+    if p.entropy != 0.0 and job.target == LOG_CLASSES:
+        for i in range(group.padded):
+            entropy[i] = <real>group.entropies[i]
+    elif p.entropy != 0.0:
+        entropies(group, False, entropy)
+    if job.inputs != LOGITS:
+        cross_of_probabilities(job, p, group, cost)
+        for i in range(group.padded):
+            loss[i] = cost[i] + entropy[i]
+        return
+    largest(group, most)
+    cross(group, most, cost)
+    softmax(group, most, shift, magic, least, peak, rest, total)
+    for i in range(group.padded):
+        log_sum = math.log1p(rest[i] / peak[i])
+        mass = <real>group.masses[i]
+        from_peak = most[i] + log_sum  # logsumexp
+        loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]
+        loss[i] = temperature * temperature * loss[i]
+        pull[i] = mass
+        if z_loss != <real>0:
+            loss[i] = loss[i] + z_loss * from_peak * from_peak
+            pull[i] = mass + two * z_loss * from_peak
+        to_q[i] = <real>1 / total[i]
+        rest_of_peak[i] = rest[i] / total[i]
+    if job.mode & PROBABILITY:
+        scale_to_hessian(group, to_q)
+    if job.mode & HESSIAN:
+        hessian_of_cross_entropy(group, <real>2 if job.bound else <real>1, two * z_loss, peak, rest_of_peak, to_q, pull)
+    if job.mode & GRADIENT:
+        for i in range(group.padded):
+            pull[i] = pull[i] / total[i]
+        gradient_of_cross_entropy(group, temperature, pull)
+
+
+cdef void gradient_of_cross_entropy(const Group* group, real temperature, const real* pull) noexcept nogil:
+    """temperature · (pull · e - t)"""
+    cdef real line_pull[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real scale[ROWS]
+    cdef real out[WIDTH]
+    cdef real* e
+    cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t line, k, j
+    scales_of(group, scale)
+    for line in range(group.lines):
+        spread(group, line, pull, line_pull)
+        spread(group, line, scale, line_scale)
+        for j in range(WIDTH):
+            line_scale[j] *= temperature
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            t = place(&targets, line, k, out)
+            for j in range(WIDTH):
+                out[j] = math.mad(e[j], line_pull[j], -t[j]) * line_scale[j]
+            memcpy(e, out, WIDTH * sizeof(real))
+
+
+cdef void hessian_of_cross_entropy(const Group* group, real times, real square, const real* peak,
+                                   const real* rest_of_peak, const real* to_q, const real* pull) noexcept nogil:
+    """times · pull · q·(1 - q) + square · q²"""
+    cdef real line_peak[WIDTH]
+    cdef real line_rest[WIDTH]
+    cdef real line_q[WIDTH]
+    cdef real line_pull[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real scale[ROWS]
+    cdef real out[WIDTH]
+    cdef real q, rest
+    cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Py_ssize_t line, k, j
+    scales_of(group, scale)
+    for line in range(group.lines):
+        spread(group, line, peak, line_peak)
+        spread(group, line, rest_of_peak, line_rest)
+        spread(group, line, to_q, line_q)
+        spread(group, line, pull, line_pull)
+        spread(group, line, scale, line_scale)
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            for j in range(WIDTH):
+                q = e[j] * line_q[j]
+                rest = <real>1 - q
+                rest = line_rest[j] if e[j] == line_peak[j] else rest
+                out[j] = (times * line_pull[j] * rest + square * q) * q * line_scale[j]
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+
+
+cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, Group* group,
+                                 real* cost) noexcept nogil:
+    """-Σ t·log q of q or log q themselves; and the derivatives."""
+    cdef bint by_log = job.inputs == LOG_PROBABILITIES
+    cdef real poison[ROWS]
+    cdef real line_poison[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real scale[ROWS]
+    cdef real sums[WIDTH]
+    cdef real slopes[WIDTH]
+    cdef real curves[WIDTH]
+    cdef real zero = <real>0, eps = <real>p.eps, log_eps = <real>p.log_eps
+    cdef real log_q, size
+    cdef bint clipped
+    cdef const real* z
+    cdef const real* t
+    cdef Matrix scores = group.scores
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef real sums_part[WIDTH]
+    cdef Py_ssize_t line, first, k, j
+    memset(poison, 0, sizeof(poison))
+    outside(group, by_log, poison)
+    scales_of(group, scale)
+    if job.mode & PROBABILITY:
+        probabilities_to_hessian(group, by_log, cost)
+    for line in range(group.lines):
+        spread(group, line, poison, line_poison)
+        spread(group, line, scale, line_scale)
+        memset(sums, 0, sizeof(sums))
+        for first in range(0, group.count, 8):
+            memset(sums_part, 0, sizeof(sums_part))
+            for k in range(first, min(group.count, first + 8)):
+                z = place(&scores, line, k, cost)
+                t = place(&targets, line, k, cost)
+                for j in range(WIDTH):
+                    clipped = (z[j] < eps) & (not by_log)
+                    log_q = z[j] if by_log else math.log(z[j])
+                    log_q = log_eps if clipped else log_q
+                    sums_part[j] -= zero if t[j] == zero else t[j] * log_q
+                    size = t[j] if by_log else t[j] / z[j]
+                    size = zero if clipped | (t[j] == zero) else size
+                    slopes[j] = -(size + line_poison[j]) * line_scale[j]
+                    size = zero if by_log | (size == zero) else size / z[j]
+                    curves[j] = (size + line_poison[j]) * line_scale[j]
+                if job.mode & GRADIENT:
+                    memcpy(place(&gradient, line, k, cost), slopes, WIDTH * sizeof(real))
+                if job.mode & HESSIAN:
+                    memcpy(place(&hessian, line, k, cost), curves, WIDTH * sizeof(real))
+            for j in range(WIDTH):
+                sums[j] += sums_part[j]
+        for j in range(WIDTH):
+            sums[j] += line_poison[j]
+        fold(group, line, sums, cost)
+
+
+# ---- losses of all probabilities -------------------------------------------------------------------------------------
+
+cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* parameters, Group* group,
+                                real* loss) noexcept nogil:
+    cdef DistributionLoss p = parameters[0]
+    cdef real most[ROWS]
+    cdef real shift[ROWS]
+    cdef real magic[ROWS]
+    cdef real least[ROWS]
+    cdef real peak[ROWS]
+    cdef real rest[ROWS]
+    cdef real total[ROWS]
+    cdef real rest_of_peak[ROWS]
+    cdef real slopes[ROWS]
+    cdef real curves[ROWS]
+    cdef real poison[ROWS]
+    cdef Py_ssize_t i
+    memset(slopes, 0, sizeof(slopes))
+    memset(curves, 0, sizeof(curves))
+    memset(poison, 0, sizeof(poison))
+    memset(loss, 0, ROWS * sizeof(real))
+    if job.inputs == LOGITS:
+        largest(group, most)
+        softmax(group, most, shift, magic, least, peak, rest, total)
+        for i in range(group.padded):
+            rest_of_peak[i] = rest[i] / total[i]
+        sum_divergence(&p, LOGITS, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+        return
+    for i in range(group.padded):
+        peak[i] = rest_of_peak[i] = total[i] = <real>1
+    outside(group, job.inputs == LOG_PROBABILITIES, poison)
+    if job.inputs == PROBABILITIES:
+        sum_divergence(&p, PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+    else:
+        sum_divergence(&p, LOG_PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+    for i in range(group.padded):
+        loss[i] += poison[i]
+
+
+cdef inline Matrix source(const Group* group, int inputs) noexcept nogil:
+    """Where the probabilities come from: scores, or their exponentials."""
+    return group.gradient if inputs == LOGITS else group.scores
+
+
+cdef inline real probability(int inputs, real x, real t, real peak, real rest_of_peak, real total,
+                             real* difference) noexcept nogil:
+    """q, and its difference from the target, without cancellation where q is the largest."""
+    cdef real half = <real>0.5
+    cdef real q, apart
+    if inputs == LOG_PROBABILITIES:
+        q = math.exp(x)
+        difference[0] = q - t
+        return q
+    q = x / total if inputs == LOGITS else x
+    apart = (<real>1 - t) - rest_of_peak
+    difference[0] = q - t
+    if inputs == LOGITS:
+        difference[0] = apart if (x == peak) & (q > half) & (t > half) else difference[0]
+    return q
+
+
+cdef inline void sum_divergence(const DistributionLoss* p, int inputs, const Group* group, const real* peak,
+                                const real* rest_of_peak, const real* total, real* loss, real* slopes,
+                                real* curves) noexcept nogil:
+    """The loss of each row, and Σ q·∂loss/∂q and Σ q²·∂²loss/∂q²."""
+    cdef real line_peak[WIDTH]
+    cdef real line_rest[WIDTH]
+    cdef real line_total[WIDTH]
+    cdef real sums[WIDTH]
+    cdef real slope_sums[WIDTH]
+    cdef real curve_sums[WIDTH]
+    cdef real q, difference, slope, curve
+    cdef const real* x
+    cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix numbers = source(group, inputs)
+    cdef real sums_part[WIDTH]
+    cdef real slope_sums_part[WIDTH]
+    cdef real curve_sums_part[WIDTH]
+    cdef Py_ssize_t line, first, k, j
+    for line in range(group.lines):
+        spread(group, line, peak, line_peak)
+        spread(group, line, rest_of_peak, line_rest)
+        spread(group, line, total, line_total)
+        memset(sums, 0, sizeof(sums))
+        memset(slope_sums, 0, sizeof(slope_sums))
+        memset(curve_sums, 0, sizeof(curve_sums))
+        for first in range(0, group.count, 8):
+            memset(sums_part, 0, sizeof(sums_part))
+            memset(slope_sums_part, 0, sizeof(slope_sums_part))
+            memset(curve_sums_part, 0, sizeof(curve_sums_part))
+            for k in range(first, min(group.count, first + 8)):
+                x = place(&numbers, line, k, loss)
+                t = place(&targets, line, k, loss)
+                for j in range(WIDTH):
+                    q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
+                    sums_part[j] += divergence(p, q, t[j], difference, &slope, &curve)
+                    slope_sums_part[j] += slope
+                    curve_sums_part[j] += curve
+            for j in range(WIDTH):
+                sums[j] += sums_part[j]
+                slope_sums[j] += slope_sums_part[j]
+                curve_sums[j] += curve_sums_part[j]
+        fold(group, line, sums, loss)
+        fold(group, line, slope_sums, slopes)
+        fold(group, line, curve_sums, curves)
+
+
+cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int mode, const Group* group,
+                                    const real* peak, const real* rest_of_peak, const real* total, const real* poison,
+                                    const real* slopes, const real* curves) noexcept nogil:
+    cdef real line_peak[WIDTH]
+    cdef real line_rest[WIDTH]
+    cdef real line_total[WIDTH]
+    cdef real line_slope[WIDTH]
+    cdef real line_curve[WIDTH]
+    cdef real line_poison[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real scale[ROWS]
+    cdef real slope_out[WIDTH]
+    cdef real curve_out[WIDTH]
+    cdef real q, difference, slope, curve
+    cdef const real* x
+    cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Matrix numbers = source(group, inputs)
+    cdef Py_ssize_t line, k, j
+    if not mode & (GRADIENT | HESSIAN):
+        return
+    scales_of(group, scale)
+    for line in range(group.lines):
+        spread(group, line, peak, line_peak)
+        spread(group, line, rest_of_peak, line_rest)
+        spread(group, line, total, line_total)
+        spread(group, line, slopes, line_slope)
+        spread(group, line, curves, line_curve)
+        spread(group, line, poison, line_poison)
+        spread(group, line, scale, line_scale)
+        for k in range(group.count):
+            x = place(&numbers, line, k, slope_out)
+            t = place(&targets, line, k, slope_out)
+            for j in range(WIDTH):
+                q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
+                if inputs == PROBABILITIES:
+                    divergence_slopes(p, q, t[j], difference, &slope, &curve)
+                else:
+                    divergence(p, q, t[j], difference, &slope, &curve)
+                if inputs == LOGITS:
+                    slope = slope - q * line_slope[j]
+                    curve = (<real>1 - (q + q)) * (curve + slope) + q * (q * line_curve[j])
+                elif inputs == LOG_PROBABILITIES:
+                    curve = slope + curve
+                slope_out[j] = (slope + line_poison[j]) * line_scale[j]
+                curve_out[j] = (curve + line_poison[j]) * line_scale[j]
+            memcpy(place(&gradient, line, k, slope_out), slope_out, WIDTH * sizeof(real))
+            if mode & HESSIAN:
+                memcpy(place(&hessian, line, k, slope_out), curve_out, WIDTH * sizeof(real))
+
+
+# ---- losses of ordered classes ---------------------------------------------------------------------------------------
+
+cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Group* group, real* loss) noexcept nogil:
+    cdef OrderedLoss p = parameters[0]
+    cdef real most[ROWS]
+    cdef real shift[ROWS]
+    cdef real magic[ROWS]
+    cdef real least[ROWS]
+    cdef real peak[ROWS]
+    cdef real rest[ROWS]
+    cdef real total[ROWS]
+    cdef real poison[ROWS]
+    cdef real scale[ROWS]
+    cdef Py_ssize_t i, line
+    memset(poison, 0, sizeof(poison))
+    memset(total, 0, sizeof(total))
+    scales_of(group, scale)
+    if job.inputs == LOGITS:
+        largest(group, most)
+        softmax(group, most, shift, magic, least, peak, rest, total)
+    else:
+        outside(group, job.inputs == LOG_PROBABILITIES, poison)
+    for line in range(group.lines):
+        i = line * WIDTH
+        if job.inputs == LOGITS:
+            ordered_line(&p, LOGITS, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+        elif job.inputs == PROBABILITIES:
+            ordered_line(&p, PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+        else:
+            ordered_line(&p, LOG_PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+
+
+cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const Group* group, Py_ssize_t line,
+                              const real* total, const real* poison, const real* scale, real* loss) noexcept nogil:
+    """Of differences d of cumulated probabilities: Σ f(d), class after class of 16 rows. The differences stay in the
+    Hessian's place, the probabilities in the gradient's."""
+    cdef real line_total[WIDTH]
+    cdef real line_poison[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real sums[WIDTH]
+    cdef real cumulated[WIDTH]
+    cdef real ahead[WIDTH]
+    cdef real slopes[WIDTH]
+    cdef real curves[WIDTH]
+    cdef real slope_mean[WIDTH]
+    cdef real curve_mean[WIDTH]
+    cdef real slope_out[WIDTH]
+    cdef real curve_out[WIDTH]
+    cdef real one = <real>1, q, slope, curve, pull, counts
+    cdef real* g
+    cdef real* h
+    cdef const real* x
+    cdef const real* t
+    cdef Matrix targets = group.targets
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Matrix numbers = source(group, inputs)
+    cdef Py_ssize_t k, j
+    memcpy(line_total, total, sizeof(line_total))
+    memcpy(line_poison, poison, sizeof(line_poison))
+    memcpy(line_scale, scale, sizeof(line_scale))
+    memcpy(sums, poison, sizeof(sums))
+    memset(cumulated, 0, sizeof(cumulated))
+    memset(ahead, 0, sizeof(ahead))
+    memset(slope_mean, 0, sizeof(slope_mean))
+    memset(curve_mean, 0, sizeof(curve_mean))
+    for k in range(group.count):
+        x = place(&numbers, line, k, loss)
+        t = place(&targets, line, k, loss)
+        # a softmax sums to 1: no score changes the last difference
+        counts = <real>0 if inputs == LOGITS and k == group.count - 1 else one
+        for j in range(WIDTH):
+            q = x[j] / line_total[j] if inputs == LOGITS else x[j]
+            if inputs == LOG_PROBABILITIES:
+                q = math.exp(x[j])
+            slope_out[j] = q
+            cumulated[j] += q
+            ahead[j] += q - t[j]
+            curve_out[j] = ahead[j]
+            sums[j] += distance(p, ahead[j], &slope, &curve)
+            slope_mean[j] += counts * slope * cumulated[j]
+            curve = curve if counts != <real>0 else <real>0  # not 0·inf
+            curve_mean[j] += curve * cumulated[j] * cumulated[j]
+        memcpy(place(&gradient, line, k, loss), slope_out, WIDTH * sizeof(real))
+        memcpy(place(&hessian, line, k, loss), curve_out, WIDTH * sizeof(real))
+    memcpy(loss, sums, sizeof(sums))
+    if not mode & (GRADIENT | HESSIAN):
+        return
+    memset(slopes, 0, sizeof(slopes))
+    memset(curves, 0, sizeof(curves))
+    memset(cumulated, 0, sizeof(cumulated))  # now from the other end
+    for k in range(group.count - 1, -1, -1):
+        g = place(&gradient, line, k, loss)
+        h = place(&hessian, line, k, loss)
+        counts = <real>0 if inputs == LOGITS and k == group.count - 1 else one
+        for j in range(WIDTH):
+            q = g[j]
+            distance(p, h[j], &slope, &curve)
+            curve = curve if counts != <real>0 else <real>0
+            slopes[j] += counts * slope
+            if inputs == LOGITS:
+                curves[j] += curve * ((cumulated[j] + cumulated[j]) - one)  # 1 - 2·(the sum up to this class)
+                cumulated[j] += q
+                pull = q * (slopes[j] - slope_mean[j])
+                curve = (one - (q + q)) * pull + q * (q * (curves[j] + curve_mean[j]))
+            elif inputs == PROBABILITIES:
+                curves[j] += curve
+                pull = slopes[j]
+                curve = curves[j]
+            else:
+                curves[j] += curve
+                pull = q * slopes[j]
+                curve = pull + q * (q * curves[j])
+            slope_out[j] = (pull + line_poison[j]) * line_scale[j]
+            curve_out[j] = (curve + line_poison[j]) * line_scale[j]
+        memcpy(g, slope_out, WIDTH * sizeof(real))
+        memcpy(h, curve_out, WIDTH * sizeof(real))

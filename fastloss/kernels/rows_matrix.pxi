@@ -1,0 +1,179 @@
+# Groups of rows as matrices of numbers 16 at a time: where they are, and how they get there and back.
+
+# ---- matrices --------------------------------------------------------------------------------------------------------
+
+cdef inline real* place(const Matrix* matrix, Py_ssize_t line, Py_ssize_t k, real* unused) noexcept nogil:
+    """The k-th 16 numbers of a line."""
+    if k == matrix.last:
+        return <real*>matrix.tail + line * (2 * WIDTH)
+    return <real*>matrix.data + line * matrix.pitch + k * matrix.step
+
+
+cdef inline real* element(const Group* group, const Matrix* matrix, Py_ssize_t row, Py_ssize_t c,
+                          real* unused) noexcept nogil:
+    """A row's number of class c."""
+    if group.across:
+        return <real*>matrix.data + row // WIDTH * matrix.pitch + c * matrix.step + row % WIDTH
+    return place(matrix, row, c // WIDTH, unused) + c % WIDTH
+
+
+# What is known of each row, beside the 16 numbers of a line.
+
+cdef inline void spread(const Group* group, Py_ssize_t line, const real* rows, real* lanes) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef real one = rows[line]
+    if group.across:
+        memcpy(lanes, rows + line * WIDTH, WIDTH * sizeof(real))
+    else:
+        for j in range(WIDTH):
+            lanes[j] = one
+
+
+cdef inline void fold(const Group* group, Py_ssize_t line, real* lanes, real* rows) noexcept nogil:
+    """The sums of a line: of each of its rows, or of its one row."""
+    cdef Py_ssize_t j
+    if group.across:
+        memcpy(rows + line * WIDTH, lanes, WIDTH * sizeof(real))
+        return
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    for j in range(4):
+        lanes[j] += lanes[j + 4]
+    rows[line] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+
+
+cdef inline real larger(real a, real b) noexcept nogil:
+    """The larger of two numbers; b where a is NaN."""
+    return a if a > b else b
+
+
+# ---- in and out ------------------------------------------------------------------------------------------------------
+
+cdef void load(const Stream* stream, Py_ssize_t first, const Group* group, Matrix* matrix, real pad) noexcept nogil:
+    """Rows of an array, converted, into a group's scratch; what is not filled is 0 across, else pad."""
+    cdef Py_ssize_t i, c, line, rows, classes = group.classes
+    cdef Py_ssize_t down = stream.outer_stride, along = stream.inner_stride
+    cdef const char* data = stream.data + first * down
+    cdef const real* row
+    cdef const real* second
+    cdef const real* third
+    cdef const real* fourth
+    cdef real* out = <real*>matrix.data
+    cdef int own = FLOAT64 if real is double else FLOAT32
+    if not group.across:
+        for i in range(group.rows):
+            read_strided(data + i * down, along, classes, stream.dtype, out + i * matrix.pitch)
+            for c in range(classes, group.count * WIDTH):
+                out[i * matrix.pitch + c] = pad
+        return
+    for line in range(group.lines):
+        out = <real*>matrix.data + line * matrix.pitch
+        rows = min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH)
+        if rows < WIDTH:
+            memset(out, 0, classes * WIDTH * sizeof(real))
+        if stream.dtype == own and along == sizeof(real):
+            for i in range(0, rows - 3, 4):  # four at a time: rows are short
+                row = <const real*>(data + (line * WIDTH + i) * down)
+                second = <const real*>(<const char*>row + down)
+                third = <const real*>(<const char*>second + down)
+                fourth = <const real*>(<const char*>third + down)
+                for c in range(classes):
+                    out[c * WIDTH + i] = row[c]
+                    out[c * WIDTH + i + 1] = second[c]
+                    out[c * WIDTH + i + 2] = third[c]
+                    out[c * WIDTH + i + 3] = fourth[c]
+            for i in range(rows // 4 * 4, rows):
+                row = <const real*>(data + (line * WIDTH + i) * down)
+                for c in range(classes):
+                    out[c * WIDTH + i] = row[c]
+        else:
+            for c in range(classes):
+                read_strided(data + line * WIDTH * down + c * along, down, rows, stream.dtype, out + c * WIDTH)
+
+
+cdef void store(const Stream* stream, Py_ssize_t first, const Group* group, const Matrix* matrix,
+                real* unused) noexcept nogil:
+    """A group's scratch into the rows of an array."""
+    cdef Py_ssize_t i = 0, c, classes = group.classes
+    cdef char* data = stream.data + first * stream.outer_stride
+    cdef Py_ssize_t down = stream.outer_stride, along = stream.inner_stride
+    cdef Py_ssize_t step = WIDTH if group.across else 1
+    cdef const real* values
+    cdef real* row
+    cdef real* second
+    cdef real* third
+    cdef real* fourth
+    if group.across and along == sizeof(real):
+        while i + 4 <= group.rows:
+            values = <const real*>matrix.data + (i // WIDTH) * matrix.pitch + i % WIDTH
+            row = <real*>(data + i * down)
+            second = <real*>(<char*>row + down)
+            third = <real*>(<char*>second + down)
+            fourth = <real*>(<char*>third + down)
+            for c in range(classes):
+                row[c] = values[c * WIDTH]
+                second[c] = values[c * WIDTH + 1]
+                third[c] = values[c * WIDTH + 2]
+                fourth[c] = values[c * WIDTH + 3]
+            i += 4
+    while i < group.rows:
+        values = <const real*>matrix.data + i * matrix.pitch
+        if group.across:
+            values = <const real*>matrix.data + (i // WIDTH) * matrix.pitch + i % WIDTH
+        for c in range(classes):
+            (<real*>(data + i * down + c * along))[0] = values[c * step]
+        i += 1
+
+
+cdef inline bint is_direct(const Stream* stream, const Group* group, real* unused) noexcept nogil:
+    """Whether a group can work on the array's own memory."""
+    cdef int own = FLOAT64 if real is double else FLOAT32
+    if stream.data == NULL or stream.dtype != own:
+        return False
+    if group.across:
+        return stream.outer_stride == sizeof(real) and group.rows % WIDTH == 0
+    return stream.inner_stride == sizeof(real)
+
+
+cdef inline void point(const Stream* stream, Py_ssize_t first, const Group* group, bint direct, real* scratch,
+                       real* tail, Matrix* matrix) noexcept nogil:
+    """Where a group's numbers are: in the array, but for what would reach beyond its rows, or in scratch."""
+    matrix.last = -1
+    matrix.step = WIDTH
+    matrix.data = scratch
+    matrix.pitch = group.count * WIDTH
+    if not direct:
+        return
+    matrix.data = stream.data + first * stream.outer_stride
+    if group.across:
+        matrix.step = stream.inner_stride // <Py_ssize_t>sizeof(real)
+        matrix.pitch = WIDTH
+    else:
+        matrix.pitch = stream.outer_stride // <Py_ssize_t>sizeof(real)
+        if group.classes % WIDTH != 0:
+            matrix.last = group.count - 1
+            matrix.tail = tail + WIDTH
+
+
+# Tails have room for 16 numbers before them, so that 16 can be copied, of which the last ones count.
+
+cdef void load_tails(const Group* group, const Matrix* matrix, real pad) noexcept nogil:
+    cdef Py_ssize_t i, j, filled = group.classes % WIDTH
+    cdef real* tail
+    for i in range(group.rows):
+        tail = <real*>matrix.tail + i * (2 * WIDTH)
+        memcpy(tail - (WIDTH - filled), <real*>matrix.data + i * matrix.pitch + group.classes - WIDTH,
+               WIDTH * sizeof(real))
+        for j in range(filled, WIDTH):
+            tail[j] = pad
+
+
+cdef void store_tails(const Group* group, const Matrix* matrix, real* unused) noexcept nogil:
+    cdef Py_ssize_t i, filled = group.classes % WIDTH
+    cdef real* tail
+    cdef real* end
+    for i in range(group.rows):
+        tail = <real*>matrix.tail + i * (2 * WIDTH)
+        end = <real*>matrix.data + i * matrix.pitch + group.classes
+        memcpy(tail - WIDTH, end - filled - WIDTH, WIDTH * sizeof(real))
+        memcpy(end - WIDTH, tail - (WIDTH - filled), WIDTH * sizeof(real))

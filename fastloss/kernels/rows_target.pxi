@@ -1,0 +1,247 @@
+# Losses of the target's probability: f(-log q). The formulas are `target_loss` and `target_loss_of_probability` in
+# multiclass.pxd.
+
+cdef void evaluate_target(const RowJob* job, const TargetLoss* parameters, Group* group, real* loss) noexcept nogil:
+    if job.inputs == LOGITS:
+        target_of_logits(job, parameters, group, loss)
+    else:
+        target_of_probabilities(job, parameters, group, loss)
+
+
+cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameters, Group* group,
+                                  real* loss) noexcept nogil:
+    cdef TargetLoss p = parameters[0]
+    cdef real most[ROWS]
+    cdef real shift[ROWS]
+    cdef real magic[ROWS]
+    cdef real least[ROWS]
+    cdef real peak[ROWS]
+    cdef real rest[ROWS]
+    cdef real total[ROWS]
+    cdef real score[ROWS]  # of the target
+    cdef real q[ROWS]
+    cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
+    cdef real curve[ROWS]
+    cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by rest = 1 - q
+    cdef real target_curve[ROWS]
+    cdef real to_share[ROWS]  # from exponentials to what f' is multiplied by: q, or q/rest
+    cdef real to_q[ROWS]
+    cdef real rest_of_peak[ROWS]
+    cdef real scale[ROWS]
+    cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, log_sum, surprise, e, value, first, second, apart
+    cdef Py_ssize_t i
+    memset(score, 0, sizeof(score))
+    for i in range(group.rows):
+        score[i] = element(group, &group.scores, i, max(group.labels[i], 0), loss)[0]
+    largest(group, most)
+    softmax(group, most, shift, magic, least, peak, rest, total)
+    for i in range(group.padded):
+        e = exponential(score[i], shift[i], magic[i], least[i], True)
+        others = rest[i] if score[i] == most[i] else total[i] - e
+        to_q[i] = one / total[i]
+        q[i] = e * to_q[i] if TargetLoss is CrossEntropy else e / total[i]
+        apart = others * to_q[i] if TargetLoss is CrossEntropy else others / total[i]
+        ahead = most[i] - score[i]
+        ahead_low = math.difference_rest(most[i], score[i], ahead)
+        ahead = zero if score[i] == most[i] else ahead
+        log_sum = math.log1p(rest[i] / peak[i])
+        surprise = ahead + log_sum
+        ahead_low = ahead_low + math.difference_rest(ahead, -log_sum, surprise)
+        target_loss(&p, surprise, ahead_low, q[i], apart, &value, &first, &second)
+        loss[i] = value
+        scale[i] = <real>group.scales[i]
+        slope[i] = first
+        curve[i] = second
+        if TargetLoss is Focal:
+            to_share[i] = one / others if others != zero else zero
+            target_slope[i] = first
+            target_curve[i] = second
+        else:
+            to_share[i] = to_q[i]
+            target_slope[i] = first * apart
+            target_curve[i] = second * apart * apart
+    if job.mode & PROBABILITY:
+        scale_to_hessian(group, to_q)
+    if job.mode & HESSIAN:
+        for i in range(group.padded):
+            rest_of_peak[i] = rest[i] * to_q[i]
+        hessian_of_target(group, job.bound, peak, rest_of_peak, to_q, to_share, slope, curve)
+        for i in range(group.rows):
+            value = target_slope[i] * q[i]
+            value = target_curve[i] + (value + value if job.bound else value)
+            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = value * scale[i]
+    if job.mode & GRADIENT:
+        for i in range(group.padded):
+            slope[i] *= scale[i]
+        scale_gradient(group, to_share, slope)
+        for i in range(group.rows):
+            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = -target_slope[i] * scale[i]
+
+
+cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(group.padded):
+        scales[i] = <real>group.scales[i]
+
+
+cdef void scale_gradient(const Group* group, const real* factor, const real* scale) noexcept nogil:
+    """In the gradient's place: factor · scale times what stands there."""
+    cdef real line_factor[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real out[WIDTH]
+    cdef real* e
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t line, k, j
+    for line in range(group.lines):
+        spread(group, line, factor, line_factor)
+        spread(group, line, scale, line_scale)
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            for j in range(WIDTH):
+                out[j] = e[j] * line_factor[j] * line_scale[j]
+            memcpy(e, out, WIDTH * sizeof(real))
+
+
+cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogil:
+    """Probabilities, in the Hessian's place, from exponentials in the gradient's."""
+    cdef real line_factor[WIDTH]
+    cdef real out[WIDTH]
+    cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Py_ssize_t line, k, j
+    for line in range(group.lines):
+        spread(group, line, factor, line_factor)
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            for j in range(WIDTH):
+                out[j] = e[j] * line_factor[j]
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+
+
+cdef void hessian_of_target(const Group* group, bint bound, const real* peak, const real* rest_of_peak,
+                            const real* to_q, const real* to_share, const real* slope,
+                            const real* curve) noexcept nogil:
+    """slope·share·(1 - q) + curve·share², of classes that are not the target."""
+    cdef real line_peak[WIDTH]
+    cdef real line_rest[WIDTH]
+    cdef real line_q[WIDTH]
+    cdef real line_share[WIDTH]
+    cdef real line_slope[WIDTH]
+    cdef real line_curve[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real scale[ROWS]
+    cdef real out[WIDTH]
+    cdef real share, rest, twice = <real>2 if bound else <real>1
+    cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Py_ssize_t line, k, j
+    scales_of(group, scale)
+    for line in range(group.lines):
+        spread(group, line, peak, line_peak)
+        spread(group, line, rest_of_peak, line_rest)
+        spread(group, line, to_q, line_q)
+        spread(group, line, to_share, line_share)
+        spread(group, line, slope, line_slope)
+        spread(group, line, curve, line_curve)
+        spread(group, line, scale, line_scale)
+        for j in range(WIDTH):
+            line_slope[j] *= twice
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            for j in range(WIDTH):
+                share = e[j] * line_share[j]
+                rest = <real>1 - e[j] * line_q[j]
+                rest = line_rest[j] if e[j] == line_peak[j] else rest
+                out[j] = share * (line_slope[j] * rest + line_curve[j] * share) * line_scale[j]
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+
+
+cdef void outside(const Group* group, bint by_log, real* poison) noexcept nogil:
+    """NaN in rows with a number that is no probability (or logarithm of one), else 0."""
+    cdef real lanes[WIDTH]
+    cdef real zero = <real>0
+    cdef real least = -<real>1 / zero if by_log else zero
+    cdef real most = zero if by_log else <real>1
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Py_ssize_t line, k, j
+    for line in range(group.lines):
+        memset(lanes, 0, sizeof(lanes))
+        for k in range(group.count):
+            z = place(&scores, line, k, poison)
+            for j in range(WIDTH):
+                lanes[j] = lanes[j] if (z[j] >= least) & (z[j] <= most) else zero / zero
+        fold(group, line, lanes, poison)
+
+
+cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* parameters, Group* group,
+                                         real* loss) noexcept nogil:
+    cdef TargetLoss p = parameters[0]
+    cdef bint by_log = job.inputs == LOG_PROBABILITIES
+    cdef real poison[ROWS]
+    cdef real slope[ROWS]
+    cdef real curve[ROWS]
+    cdef real score[ROWS]
+    cdef real q, rest, surprise, low, first, second, value
+    cdef Py_ssize_t i
+    memset(poison, 0, sizeof(poison))
+    outside(group, by_log, poison)
+    memset(score, 0, sizeof(score))
+    for i in range(group.rows):
+        score[i] = element(group, &group.scores, i, max(group.labels[i], 0), loss)[0]
+    for i in range(group.padded):
+        if by_log:
+            q = math.exp(score[i])
+            rest = -math.expm1(score[i])
+            surprise = -score[i]
+            low = <real>0
+        else:
+            q = score[i]
+            rest = <real>1 - q
+            surprise = -math.log(q)
+            low = <real>0
+            if TargetLoss is GeneralizedCrossEntropy:
+                surprise = -math.log_high(q, &low) if q > <real>0 else surprise
+                low = -low
+        target_loss_of_probability(&p, by_log, surprise, low, q, rest, &value, &first, &second)
+        loss[i] = value + poison[i]
+        slope[i] = first + poison[i]
+        curve[i] = second + poison[i]
+    if job.mode & PROBABILITY:
+        probabilities_to_hessian(group, by_log, loss)
+    if job.mode & GRADIENT:
+        fill(group, &group.gradient, poison)
+    if job.mode & HESSIAN:
+        fill(group, &group.hessian, poison)
+    for i in range(group.rows):
+        if job.mode & GRADIENT:
+            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = slope[i] * <real>group.scales[i]
+        if job.mode & HESSIAN:
+            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = curve[i] * <real>group.scales[i]
+
+
+cdef void fill(const Group* group, const Matrix* matrix, const real* rows) noexcept nogil:
+    """Each row's number everywhere in it."""
+    cdef real lanes[WIDTH]
+    cdef Matrix there = matrix[0]
+    cdef Py_ssize_t line, k
+    for line in range(group.lines):
+        spread(group, line, rows, lanes)
+        for k in range(group.count):
+            memcpy(place(&there, line, k, lanes), lanes, WIDTH * sizeof(real))
+
+
+cdef void probabilities_to_hessian(const Group* group, bint by_log, real* unused) noexcept nogil:
+    cdef real out[WIDTH]
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Matrix hessian = group.hessian
+    cdef Py_ssize_t line, k, j
+    for line in range(group.lines):
+        for k in range(group.count):
+            z = place(&scores, line, k, out)
+            for j in range(WIDTH):
+                out[j] = math.exp(z[j]) if by_log else z[j]
+            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
