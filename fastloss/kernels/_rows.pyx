@@ -46,8 +46,9 @@ include "rows_margin.pxi"
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
 cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept nogil:
-    """Class indices; -1 where a row is ignored."""
+    """Class indices, and which rows are ignored."""
     cdef double labels[ROWS]
+    cdef int64_t skips[ROWS]
     cdef Py_ssize_t i
     cdef int64_t bad = 0, counted = 0
     cdef double classes = job.classes, ignored = job.ignored, label
@@ -62,9 +63,11 @@ cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept
         bad |= not (good | skipped)
         counted |= not skipped
         label = label if good else 0.0
-        labels[i] = -1.0 if skipped else label
+        labels[i] = 0.0 if skipped else label
+        skips[i] = skipped
     for i in range(group.rows):
         group.labels[i] = <int>labels[i]
+        group.skipped[i] = <int>skips[i]
     return (BAD_TARGET if bad else 0) | (COUNTED if counted else 0)
 
 
@@ -123,19 +126,19 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
 cdef int find_labels(const RowJob* job, Group* group, real* unused) noexcept nogil:
     """The class of rows that are 1 once and else 0."""
     cdef Py_ssize_t i, c
-    cdef int flags = COUNTED
+    cdef int flags = COUNTED, label
     cdef real value
     for i in range(group.rows):
-        group.labels[i] = -1
+        label = -1
         for c in range(group.classes):
             value = element(group, &group.targets, i, c, unused)[0]
-            if value == <real>1 and group.labels[i] < 0:
-                group.labels[i] = c
+            if value == <real>1 and label < 0:
+                label = <int>c
             elif value != <real>0:
                 flags |= BAD_TARGET
-        if group.labels[i] < 0:
-            group.labels[i] = 0
+        if label < 0:
             flags |= BAD_TARGET
+        group.labels[i] = max(label, 0)
     return flags
 
 
@@ -150,7 +153,7 @@ cdef void write_labels(const RowJob* job, Group* group, real* unused) noexcept n
         group.masses[i] = <double>(kept + moved) + (job.classes - 1) * <double>moved
     fill(group, &group.targets, rows)
     for i in range(group.rows):
-        element(group, &group.targets, i, max(group.labels[i], 0), unused)[0] = kept + moved
+        element(group, &group.targets, i, group.labels[i], unused)[0] = kept + moved
         if not group.across:
             for c in range(group.classes, group.count * WIDTH):
                 element(group, &group.targets, i, c, unused)[0] = <real>0
@@ -187,7 +190,7 @@ cdef int read_weights(const RowJob* job, Py_ssize_t first, const Group* group, d
         if job.class_weight == NULL:
             pass
         elif job.indexed or not job.kernel.distribution:
-            weights[i] *= job.class_weight[max(group.labels[i], 0)]
+            weights[i] *= job.class_weight[group.labels[i]]
         else:
             share = weight = 0.0
             for c in range(group.classes):
@@ -196,7 +199,7 @@ cdef int read_weights(const RowJob* job, Py_ssize_t first, const Group* group, d
             if job.target == INDICATORS:  # the mean of those that are set
                 weight = weight / share if share > 0.0 else 1.0
             weights[i] *= weight
-        if (job.indexed or not job.kernel.distribution) and group.labels[i] < 0:
+        if (job.indexed or not job.kernel.distribution) and group.skipped[i]:
             weights[i] = 0.0
     return flags
 
@@ -319,7 +322,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
 
         if job.class_factor != NULL:
             for i in range(group.rows):
-                group.factors[i] = job.class_factor[max(group.labels[i], 0)]
+                group.factors[i] = job.class_factor[group.labels[i]]
                 group.scales[i] = group.factors[i] * job.scale
         if job.weighted:
             for i in range(group.rows):

@@ -45,7 +45,6 @@ cdef inline real crammer_singer(const CrammerSinger* p, Py_ssize_t classes, Py_s
                                 const real* z, real* g, real* h) noexcept nogil:
     cdef Py_ssize_t c, winner = -1
     cdef real slope, curve, value, nan = <real>0
-    label = max(label, 0)
     for c in range(classes):
         nan = z[c * step] if z[c * step] != z[c * step] else nan
         if c != label and (winner < 0 or z[c * step] > z[winner * step]):
@@ -63,7 +62,6 @@ cdef inline real weston_watkins(const WestonWatkins* p, Py_ssize_t classes, Py_s
                                 const real* z, real* g, real* h) noexcept nogil:
     cdef Py_ssize_t c
     cdef real slope, curve, term, value = <real>0, low = <real>0
-    label = max(label, 0)
     for c in range(classes):
         if c != label:
             term = hinge(<real>p.margin, <real>(p.power - 1.0), <real>p.margin - (z[label * step] - z[c * step]),

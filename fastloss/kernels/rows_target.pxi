@@ -31,8 +31,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, log_sum, surprise, e, value, first, second, apart
     cdef Py_ssize_t i
     memset(score, 0, sizeof(score))
-    for i in range(group.rows):
-        score[i] = element(group, &group.scores, i, max(group.labels[i], 0), loss)[0]
+    of_labels(group, &group.scores, score)
     largest(group, most)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
@@ -66,16 +65,17 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
         for i in range(group.padded):
             rest_of_peak[i] = rest[i] * to_q[i]
         hessian_of_target(group, job.bound, peak, rest_of_peak, to_q, to_share, slope, curve)
-        for i in range(group.rows):
+        for i in range(group.padded):
             value = target_slope[i] * q[i]
             value = target_curve[i] + (value + value if job.bound else value)
-            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = value * scale[i]
+            target_curve[i] = value * scale[i]
+        put_at_labels(group, &group.hessian, target_curve)
     if job.mode & GRADIENT:
         for i in range(group.padded):
             slope[i] *= scale[i]
+            target_slope[i] *= -scale[i]
         scale_gradient(group, to_share, slope)
-        for i in range(group.rows):
-            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = -target_slope[i] * scale[i]
+        put_at_labels(group, &group.gradient, target_slope)
 
 
 cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
@@ -184,13 +184,13 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
     cdef real slope[ROWS]
     cdef real curve[ROWS]
     cdef real score[ROWS]
+    cdef real scale[ROWS]
     cdef real q, rest, surprise, low, first, second, value
     cdef Py_ssize_t i
     memset(poison, 0, sizeof(poison))
     outside(group, by_log, poison)
     memset(score, 0, sizeof(score))
-    for i in range(group.rows):
-        score[i] = element(group, &group.scores, i, max(group.labels[i], 0), loss)[0]
+    of_labels(group, &group.scores, score)
     for i in range(group.padded):
         if by_log:
             q = math.exp(score[i])
@@ -215,11 +215,14 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
         fill(group, &group.gradient, poison)
     if job.mode & HESSIAN:
         fill(group, &group.hessian, poison)
-    for i in range(group.rows):
-        if job.mode & GRADIENT:
-            element(group, &group.gradient, i, max(group.labels[i], 0), loss)[0] = slope[i] * <real>group.scales[i]
-        if job.mode & HESSIAN:
-            element(group, &group.hessian, i, max(group.labels[i], 0), loss)[0] = curve[i] * <real>group.scales[i]
+    scales_of(group, scale)
+    for i in range(group.padded):
+        slope[i] *= scale[i]
+        curve[i] *= scale[i]
+    if job.mode & GRADIENT:
+        put_at_labels(group, &group.gradient, slope)
+    if job.mode & HESSIAN:
+        put_at_labels(group, &group.hessian, curve)
 
 
 cdef void fill(const Group* group, const Matrix* matrix, const real* rows) noexcept nogil:

@@ -163,7 +163,8 @@ cdef struct Group:
     Matrix hessian
     double masses[ROWS]  # sums of targets
     double entropies[ROWS]  # Σ t·log t, where targets came as logarithms
-    int labels[ROWS]  # where it takes a class; -1: ignored
+    int labels[ROWS]  # where it takes a class
+    int skipped[ROWS]  # whether a row is ignored
     double factors[ROWS]  # of the losses
     double scales[ROWS]  # of gradients and Hessians: weights, and the division of a mean
 
