@@ -13,9 +13,9 @@ cimport numpy as cnp
 
 from .types cimport (
     BAD_TARGET, BAD_WEIGHT, BOOL8, CHUNK, COUNTED, FLOAT16, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16,
-    INT32, INT64, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, SIGNED_TARGET, UINT16, UINT32, UINT64,
-    UINT8, UNIT_TARGET, WEIGHT, WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget, Stream,
-    Sum, Target, run_chunk,
+    INT32, INT64, INT8, LOG_CLASSES, LOSS, MOST_ROWS, NO_MEMORY, PROBABILITY, ROWS, SIGNED_TARGET, UINT16, UINT32,
+    UINT64, UINT8, UNIT_TARGET, WEIGHT, WIDTH, DType, Inputs, Job, Kernel, Partial, RowJob, RowKernel, RowTarget,
+    Stream, Sum, Target, run_chunk,
 )
 
 import numpy as np
@@ -735,7 +735,9 @@ cdef class RowEvaluator:
                              f"give at least one, or reduction='sum'")
         # As many rows as depend on nothing but the number of classes, in groups of 16 where they are side by side.
         chunk = max(1, min(<Py_ssize_t>MOST_ROWS, 8192 // job.classes))
-        if chunk >= WIDTH or job.y_pred.outer_stride < job.y_pred.inner_stride:
+        if chunk >= ROWS:
+            chunk -= chunk % ROWS
+        elif job.y_pred.outer_stride < job.y_pred.inner_stride:
             chunk = max(<Py_ssize_t>WIDTH, chunk - chunk % WIDTH)
         threads = threads_for(n_threads, job.rows * job.classes * self.cost, (job.rows + chunk - 1) // chunk)
 

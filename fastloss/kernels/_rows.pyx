@@ -223,10 +223,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef real* targets = NULL
     cdef real* gradient = NULL
     cdef real* hessian = NULL
-    cdef real score_tails[2 * WIDTH * WIDTH]
-    cdef real target_tails[2 * WIDTH * WIDTH]
-    cdef real gradient_tails[2 * WIDTH * WIDTH]
-    cdef real hessian_tails[2 * WIDTH * WIDTH]
+    cdef real score_tails[2 * WIDTH * ROWS]
+    cdef real target_tails[2 * WIDTH * ROWS]
+    cdef real gradient_tails[2 * WIDTH * ROWS]
+    cdef real hessian_tails[2 * WIDTH * ROWS]
     cdef real loss[ROWS]
     cdef double weights[ROWS]
     cdef double values[ROWS]
@@ -248,11 +248,16 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        height = max(<Py_ssize_t>1, min(<Py_ssize_t>WIDTH, GROUP // classes))
+        height = max(<Py_ssize_t>1, min(<Py_ssize_t>ROWS, GROUP // classes))
 
     for i in range(ROWS):
         group.factors[i] = job.factor
         group.scales[i] = job.factor * job.scale
+
+    if not group.across and classes % WIDTH != 0:
+        for i in range(2 * WIDTH * ROWS):
+            score_tails[i] = pad
+            target_tails[i] = <real>0
 
     # What cannot be worked on where it is: other dtypes and orders, changed scores and targets.
     group.rows = height
@@ -292,7 +297,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                 if job.target == LOG_CLASSES:
                     exponentiate_targets(&group, unused)
             elif group.targets.last >= 0:
-                load_tails(&group, &group.targets, <real>0)
+                load_tails(&group, &group.targets, unused)
             flags |= check_rows(job, &group, unused) if kernel.distribution else find_labels(job, &group, unused)
         if job.weighted:
             flags |= read_weights(job, first, &group, weights, unused)
@@ -318,7 +323,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
             if job.temperature != 1.0 or job.adjustment != NULL:
                 adjust(job, &group, unused)
         elif group.scores.last >= 0:
-            load_tails(&group, &group.scores, pad)
+            load_tails(&group, &group.scores, unused)
 
         if job.class_factor != NULL:
             for i in range(group.rows):

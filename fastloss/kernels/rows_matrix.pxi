@@ -207,17 +207,14 @@ cdef inline void point(const Stream* stream, Py_ssize_t first, const Group* grou
             matrix.tail = tail + WIDTH
 
 
-# Tails have room for 16 numbers before them, so that 16 can be copied, of which the last ones count.
+# Tails have room for 16 numbers before them, so that 16 can be copied, of which the last ones count. Behind those they
+# stay as they were made.
 
-cdef void load_tails(const Group* group, const Matrix* matrix, real pad) noexcept nogil:
-    cdef Py_ssize_t i, j, filled = group.classes % WIDTH
-    cdef real* tail
+cdef void load_tails(const Group* group, const Matrix* matrix, real* unused) noexcept nogil:
+    cdef Py_ssize_t i, filled = group.classes % WIDTH
     for i in range(group.rows):
-        tail = <real*>matrix.tail + i * (2 * WIDTH)
-        memcpy(tail - (WIDTH - filled), <real*>matrix.data + i * matrix.pitch + group.classes - WIDTH,
-               WIDTH * sizeof(real))
-        for j in range(filled, WIDTH):
-            tail[j] = pad
+        memcpy(<real*>matrix.tail + i * (2 * WIDTH) - (WIDTH - filled),
+               <real*>matrix.data + i * matrix.pitch + group.classes - WIDTH, WIDTH * sizeof(real))
 
 
 cdef void store_tails(const Group* group, const Matrix* matrix, real* unused) noexcept nogil:
