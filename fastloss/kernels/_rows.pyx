@@ -223,10 +223,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef real* targets = NULL
     cdef real* gradient = NULL
     cdef real* hessian = NULL
-    cdef real score_tails[2 * WIDTH * ROWS]
-    cdef real target_tails[2 * WIDTH * ROWS]
-    cdef real gradient_tails[2 * WIDTH * ROWS]
-    cdef real hessian_tails[2 * WIDTH * ROWS]
+    cdef real score_tails[2 * WIDTH * WIDTH]
+    cdef real target_tails[2 * WIDTH * WIDTH]
+    cdef real gradient_tails[2 * WIDTH * WIDTH]
+    cdef real hessian_tails[2 * WIDTH * WIDTH]
     cdef real loss[ROWS]
     cdef double weights[ROWS]
     cdef double values[ROWS]
@@ -248,14 +248,14 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        height = max(<Py_ssize_t>1, min(<Py_ssize_t>ROWS, GROUP // classes))
+        height = max(<Py_ssize_t>1, min(<Py_ssize_t>WIDTH, GROUP // classes))
 
     for i in range(ROWS):
         group.factors[i] = job.factor
         group.scales[i] = job.factor * job.scale
 
     if not group.across and classes % WIDTH != 0:
-        for i in range(2 * WIDTH * ROWS):
+        for i in range(2 * WIDTH * min(height, stop - start)):
             score_tails[i] = pad
             target_tails[i] = <real>0
 
