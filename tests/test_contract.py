@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastloss as fl
+from calls import assert_same_bits, both_dtypes, call, each_method, one_by_one, with_class_weight
 from reference import DEFAULTS, INSTANCES, METHODS, is_binary, label, predictions, targets
 
 CLASSIFIERS = [loss for loss in DEFAULTS if is_binary(loss)]
@@ -20,34 +21,13 @@ CLASS_WEIGHT = {0: 0.5, 1: 3.0}
 all_losses = pytest.mark.parametrize("loss", INSTANCES, ids=repr)
 each_loss = pytest.mark.parametrize("loss", DEFAULTS, ids=repr)
 classifiers = pytest.mark.parametrize("loss", CLASSIFIERS, ids=repr)
-each_method = pytest.mark.parametrize("method", METHODS)
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 MSE = fl.SquaredError()
 BCE = fl.BinaryCrossEntropy()
-
-
-def call(loss, method, *args, **kwargs):
-    """The outputs of a method by name."""
-    result = getattr(loss, method)(*args, **kwargs)
-    return dict(zip(METHODS[method], result if isinstance(result, tuple) else (result,), strict=True))
-
-
-def by_sample(loss, y, z, **kwargs):
-    return call(loss, "loss_gradient_hessian", y, z, reduction="none", **kwargs)
 
 
 def data(loss, shape, dtype=np.float64):
     n = int(np.prod(shape))
     return targets(loss, n).reshape(shape), predictions(loss, n, dtype).reshape(shape)
-
-
-def with_class_weight(loss, class_weight):
-    return type(loss)(**loss.get_params() | {"class_weight": class_weight})
-
-
-def assert_same_bits(got, expected):
-    for name, value in expected.items():
-        assert np.asarray(got[name]).tobytes() == np.asarray(value).tobytes(), name
 
 
 # ---- methods and reductions ------------------------------------------------------------------------------------------
@@ -83,7 +63,7 @@ def test_reductions_and_weights(loss, dtype, shape, weights):
     sample_weight = {None: None, "sample": rng.normal(2, 1, shape[0]), "element": rng.normal(2, 1, shape)}[weights]
     w = np.ones(shape) if sample_weight is None else sample_weight.astype(dtype).astype(np.float64)
     w = np.broadcast_to(w[:, None] if w.ndim < len(shape) else w, shape)
-    plain = {name: value.astype(np.float64) for name, value in by_sample(loss, y, z).items()}
+    plain = {name: value.astype(np.float64) for name, value in one_by_one(loss, y, z).items()}
     close = {"rtol": 8 * np.finfo(dtype).eps, "atol": 2 * np.finfo(dtype).smallest_subnormal}
     for method in METHODS:
         for reduction, scale in (("none", 1.0), ("sum", 1.0), ("mean", 1 / w.sum())):
@@ -185,8 +165,8 @@ def test_class_weights_weigh_samples(loss, class_weight):
 def test_class_weights_by_column(loss, order):
     y, z = data(loss, (700, 3))
     pairs = np.array([[1.0, 2.0], [0.0, 1.0], [0.3, 7.0]])
-    got = by_sample(with_class_weight(loss, pairs), y, np.asarray(z, order=order))
-    expected = by_sample(loss, y, z, sample_weight=soft_weight(y, pairs))
+    got = one_by_one(with_class_weight(loss, pairs), y, np.asarray(z, order=order))
+    expected = one_by_one(loss, y, z, sample_weight=soft_weight(y, pairs))
     for name in expected:
         assert_allclose(got[name], expected[name], rtol=1e-14)
 
@@ -202,8 +182,8 @@ def balanced(y):
 def test_balanced_class_weights_of_the_call(loss, shape):
     y, z = data(loss, shape)
     y = np.where(np.random.default_rng(0).random(shape) < 0.7, 0, y)
-    got = by_sample(with_class_weight(loss, "balanced"), y, z, sample_weight=np.arange(1.0, shape[0] + 1))
-    expected = by_sample(with_class_weight(loss, balanced(y)), y, z, sample_weight=np.arange(1.0, shape[0] + 1))
+    got = one_by_one(with_class_weight(loss, "balanced"), y, z, sample_weight=np.arange(1.0, shape[0] + 1))
+    expected = one_by_one(with_class_weight(loss, balanced(y)), y, z, sample_weight=np.arange(1.0, shape[0] + 1))
     for name in expected:
         assert_allclose(got[name], expected[name], rtol=1e-12)
 
@@ -265,16 +245,16 @@ NUMBERS = [bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.
 def test_targets_of_every_dtype(loss, number):
     y, z = data(loss, (1500,))
     y = (np.round(y) if is_binary(loss) else label(loss, np.arange(1500) % 2)).astype(number)
-    assert_same_bits(by_sample(loss, y, z), by_sample(loss, y.astype(np.float64), z))
+    assert_same_bits(one_by_one(loss, y, z), one_by_one(loss, y.astype(np.float64), z))
 
 
 @classifiers
 def test_forms_of_binary_labels(loss):
     y, z = data(loss, (100,))
     y = np.round(y)
-    expected = by_sample(loss, y, z)
+    expected = one_by_one(loss, y, z)
     for labels in (y == 1, 2 * y - 1, (2 * y - 1).astype(np.int8), y.astype(np.uint8)):
-        assert_same_bits(by_sample(loss, labels, z), expected)
+        assert_same_bits(one_by_one(loss, labels, z), expected)
 
 
 def containers(array, folder):
@@ -302,11 +282,11 @@ def containers(array, folder):
 def test_containers(loss, shape, tmp_path):
     y, z = data(loss, shape)
     w = np.random.default_rng(0).random(shape)
-    expected = by_sample(loss, y, z, sample_weight=w)
+    expected = one_by_one(loss, y, z, sample_weight=w)
     for given in zip(*(containers(array, tmp_path) for array in (y, z, w)), strict=True):
         (name, y_given), (_, z_given), (_, w_given) = given
         try:
-            assert_same_bits(by_sample(loss, y_given, z_given, sample_weight=w_given), expected)
+            assert_same_bits(one_by_one(loss, y_given, z_given, sample_weight=w_given), expected)
         except Exception as error:
             error.add_note(f"given as {name}")
             raise
@@ -347,10 +327,10 @@ def test_type_errors_of_inputs(argument, bad):
 def test_dtypes_in_and_out(loss, given, computed):
     y, z = data(loss, (300,))
     z = (z if np.issubdtype(given, np.floating) else np.abs(np.round(z)) % 2).astype(given)
-    got = by_sample(loss, y, z)
+    got = one_by_one(loss, y, z)
     assert all(value.dtype == computed for value in got.values())
     # targets are rounded to the computing dtype, whatever theirs
-    assert_same_bits(got, by_sample(loss, y.astype(computed), z.astype(computed)))
+    assert_same_bits(got, one_by_one(loss, y.astype(computed), z.astype(computed)))
 
 
 def test_every_float16_is_read_rightly():
@@ -397,11 +377,11 @@ def layouts(array):
 def test_layouts_give_the_same_numbers(loss, dtype, shape):
     y, z = data(loss, shape, dtype)
     w = np.random.default_rng(0).random(shape).astype(dtype)
-    expected = by_sample(loss, y, z, sample_weight=w)
+    expected = one_by_one(loss, y, z, sample_weight=w)
     whole = call(loss, "loss_gradient", y, z, sample_weight=w)
     for (name, z_laid), (_, y_laid), (_, w_laid) in zip(layouts(z), layouts(y), layouts(w), strict=True):
         for arrays in ((y, z_laid, w), (y_laid, z, w_laid), (y_laid, z_laid, w), (y_laid, z_laid, w_laid)):
-            got = by_sample(loss, arrays[0], arrays[1], sample_weight=arrays[2])
+            got = one_by_one(loss, arrays[0], arrays[1], sample_weight=arrays[2])
             for output, value in expected.items():
                 assert_array_equal(got[output], value, err_msg=name, strict=True)
             got = call(loss, "loss_gradient", arrays[0], arrays[1], sample_weight=arrays[2])
@@ -417,7 +397,7 @@ def test_outputs_keep_the_order_of_y_pred(loss):
             given = np.asarray(z, order=order)
             for view in (given, np.repeat(given, 2, axis=0)[::2] if order == "C" else np.asfortranarray(
                     np.repeat(z, 2, axis=0))[::2]):
-                for value in by_sample(loss, np.asarray(y, order=y_order), view).values():
+                for value in one_by_one(loss, np.asarray(y, order=y_order), view).values():
                     assert value.flags.c_contiguous == (order == "C")
                     assert value.flags.f_contiguous == (order == "F")
 
@@ -427,8 +407,8 @@ def test_weights_of_samples_stand_beside_every_column():
     w = np.random.default_rng(0).random(50)
     for order in "CF":
         given = np.asarray(z, order=order)
-        assert_same_bits({k: np.ascontiguousarray(v) for k, v in by_sample(BCE, y, given, sample_weight=w).items()},
-                         by_sample(BCE, y, z, sample_weight=np.repeat(w[:, None], 4, axis=1)))
+        assert_same_bits({k: np.ascontiguousarray(v) for k, v in one_by_one(BCE, y, given, sample_weight=w).items()},
+                         one_by_one(BCE, y, z, sample_weight=np.repeat(w[:, None], 4, axis=1)))
 
 
 def test_arrays_that_repeat_one_number_in_memory():
@@ -466,12 +446,12 @@ def test_outputs_are_filled_and_returned(loss, method, dtype, reduction):
 def test_strided_outputs(loss):
     for shape in ((2000,), (200, 5)):
         y, z = data(loss, shape)
-        expected = by_sample(loss, y, z)
+        expected = one_by_one(loss, y, z)
         for name, room in layouts(np.zeros(shape)):
             if name.startswith("F"):
                 continue  # another order than y_pred's
             out = room.view()
-            got = by_sample(loss, y, z, gradient_out=out)
+            got = one_by_one(loss, y, z, gradient_out=out)
             assert got["gradient"] is out
             for output, value in expected.items():
                 assert_array_equal(got[output], value, err_msg=name)

@@ -21,6 +21,7 @@ from scipy import special
 from sklearn.base import clone
 
 import fastloss as fl
+from calls import assert_same_bits, both_dtypes, call, each_method, one_by_one, with_class_weight
 from reference import METHODS
 from reference_rows import (
     ROW_DEFAULTS,
@@ -44,18 +45,6 @@ all_losses = pytest.mark.parametrize("loss", INSTANCES, ids=repr)
 each_loss = pytest.mark.parametrize("loss", ROW_DEFAULTS, ids=repr)
 INDEXED = [loss for loss in ROW_DEFAULTS if loss.target in ("classes", "soft classes")]
 each_indexed = pytest.mark.parametrize("loss", INDEXED, ids=repr)
-each_method = pytest.mark.parametrize("method", METHODS)
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def call(loss, method, *args, **kwargs):
-    """The outputs of a method by name."""
-    result = getattr(loss, method)(*args, **kwargs)
-    return dict(zip(METHODS[method], result if isinstance(result, tuple) else (result,), strict=True))
-
-
-def by_row(loss, y, z, **kwargs):
-    return call(loss, "loss_gradient_hessian", y, z, reduction="none", **kwargs)
 
 
 def forms(loss):
@@ -65,15 +54,6 @@ def forms(loss):
 
 def data(loss, n, n_classes=C, dtype=np.float64, form="index"):
     return row_targets(loss, n, n_classes, form=form), row_predictions(loss, n, n_classes, dtype)
-
-
-def with_class_weight(loss, class_weight, **others):
-    return type(loss)(**loss.get_params() | {"class_weight": class_weight} | others)
-
-
-def assert_same_bits(got, expected):
-    for name, value in expected.items():
-        assert np.ascontiguousarray(got[name]).tobytes() == np.ascontiguousarray(value).tobytes(), name
 
 
 # ---- methods and reductions ------------------------------------------------------------------------------------------
@@ -109,7 +89,7 @@ def test_reductions_and_weights(loss, dtype):
         y, z = data(loss, n, C, dtype, form)
         given = None if weight is None else np.abs(weight[:n]) if n == 1 else weight[:n]
         w = np.ones(n) if given is None else given.astype(dtype).astype(np.float64)
-        plain = {name: value.astype(np.float64) for name, value in by_row(loss, y, z).items()}
+        plain = {name: value.astype(np.float64) for name, value in one_by_one(loss, y, z).items()}
         for method, (reduction, scale) in itertools.product(METHODS, (("none", 1.0), ("sum", 1.0),
                                                                        ("mean", 1 / w.sum()))):
             for name, value in call(loss, method, y, z, sample_weight=given, reduction=reduction).items():
@@ -130,7 +110,7 @@ def test_all_methods_give_the_same_bits(loss, dtype):
         if n_classes != C and loss in sized_instances(C):
             continue
         y, z = hard_rows(loss, 40, n_classes, dtype, form=form)
-        expected = by_row(loss, y, z)
+        expected = one_by_one(loss, y, z)
         for method in METHODS:
             assert_same_bits(expected, call(loss, method, y, z, reduction="none"))
         if isinstance(loss, fl.CrossEntropy):
@@ -145,10 +125,10 @@ def test_rows_give_the_same_bits_alone_and_in_company(loss, dtype):
         if n_classes != C and loss in sized_instances(C):
             continue
         y, z = hard_rows(loss, 36, n_classes, dtype, form=form)
-        together = by_row(loss, y, z)
+        together = one_by_one(loss, y, z)
         for i in range(0, 36, 5):
-            assert_same_bits(by_row(loss, y[i:i + 1], z[i:i + 1]), {k: v[i:i + 1] for k, v in together.items()})
-        assert_same_bits(by_row(loss, y[5:], z[5:]), {k: v[5:] for k, v in together.items()})
+            assert_same_bits(one_by_one(loss, y[i:i + 1], z[i:i + 1]), {k: v[i:i + 1] for k, v in together.items()})
+        assert_same_bits(one_by_one(loss, y[5:], z[5:]), {k: v[5:] for k, v in together.items()})
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
@@ -304,7 +284,7 @@ def test_targets_of_every_dtype(loss, number):
                     y = np.log(one_hot(np.arange(90) % n_classes, n_classes))
             else:
                 y = np.round(y) if loss.target == "indicators" else one_hot(np.arange(90) % n_classes, n_classes)
-        assert_same_bits(by_row(loss, y.astype(number), z), by_row(loss, y.astype(np.float64), z))
+        assert_same_bits(one_by_one(loss, y.astype(number), z), one_by_one(loss, y.astype(np.float64), z))
 
 
 @pytest.mark.parametrize(("form", "off"), [(np.float64, 9e-7), (np.float32, 9e-5), (np.float16, 9e-3)])
@@ -348,11 +328,11 @@ def test_containers(loss, tmp_path):
     for form in forms(loss):
         y, z = data(loss, 40, form=form)
         w = np.random.default_rng(0).random(40)
-        expected = by_row(loss, y, z, sample_weight=w)
+        expected = one_by_one(loss, y, z, sample_weight=w)
         for given in zip(*(containers(array, tmp_path) for array in (y, z, w)), strict=True):
             (name, y_given), (_, z_given), (_, w_given) = given
             try:
-                assert_same_bits(by_row(loss, y_given, z_given, sample_weight=w_given), expected)
+                assert_same_bits(one_by_one(loss, y_given, z_given, sample_weight=w_given), expected)
             except Exception as error:
                 error.add_note(f"given as {name}")
                 raise
@@ -385,16 +365,16 @@ def test_dtypes_in_and_out(loss, given, computed):
     for n_classes, form in itertools.product((4, 20), forms(loss)):
         y, z = data(loss, 70, n_classes, form=form)
         z = (z if np.issubdtype(np.dtype(given), np.floating) else np.abs(np.round(z)) % 2).astype(given)
-        got = by_row(loss, y, z)
+        got = one_by_one(loss, y, z)
         assert all(value.dtype == computed for value in got.values())
-        assert_same_bits(got, by_row(loss, y, z.astype(computed)))
+        assert_same_bits(got, one_by_one(loss, y, z.astype(computed)))
 
 
 def test_targets_and_weights_are_rounded_to_the_computing_dtype():
     y, z = soft_rows(50, C), np.random.default_rng(0).normal(size=(50, C)).astype(np.float32)
     w = np.random.default_rng(1).random(50)
     for loss in (CE, fl.KLDivergence(), fl.Brier()):
-        assert_same_bits(by_row(loss, y, z, sample_weight=w), by_row(
+        assert_same_bits(one_by_one(loss, y, z, sample_weight=w), one_by_one(
             loss, y.astype(np.float32), z, sample_weight=w.astype(np.float32)))
 
 
@@ -426,11 +406,11 @@ def test_layouts_give_the_same_numbers(loss, dtype, shape):
     for form in forms(loss):
         y, z = data(loss, *shape, dtype, form)
         w = np.random.default_rng(0).random(shape[0]).astype(dtype)
-        expected = by_row(loss, y, z, sample_weight=w)
+        expected = one_by_one(loss, y, z, sample_weight=w)
         ys, ws = itertools.cycle(list(layouts(y))), itertools.cycle(list(layouts(w)))
         for (name, z_laid), (y_name, y_laid), (_, w_laid) in zip(layouts(z), ys, ws, strict=False):
             for arrays in ((y, z_laid, w), (y_laid, z, w_laid), (y_laid, z_laid, w_laid)):
-                got = by_row(loss, arrays[0], arrays[1], sample_weight=arrays[2])
+                got = one_by_one(loss, arrays[0], arrays[1], sample_weight=arrays[2])
                 for output, value in expected.items():  # classes are summed in another order
                     assert_allclose(got[output], value, **close, err_msg=f"{name}, y {y_name}: {output}")
 
@@ -441,10 +421,10 @@ def test_strided_rows_have_the_bits_of_contiguous_ones(loss):
     y, z = data(loss, 50, 20)
     for order in "CF":
         plain = np.asarray(z, order=order)
-        expected = by_row(loss, y, plain)
+        expected = one_by_one(loss, y, plain)
         for name, laid in layouts(z):
             if name.startswith(order) and "-" not in name:
-                assert_same_bits(by_row(loss, y, laid), expected)
+                assert_same_bits(one_by_one(loss, y, laid), expected)
 
 
 @each_loss
@@ -454,7 +434,7 @@ def test_outputs_keep_the_order_of_y_pred(loss):
         given = np.asarray(z, order=order)
         strided = np.asarray(np.repeat(z, 2, axis=0), order=order)[::2]
         for view in (given, strided):
-            got = by_row(loss, y, view)
+            got = one_by_one(loss, y, view)
             for name in ("gradient", "hessian"):
                 assert got[name].flags.c_contiguous == (order == "C")
                 assert got[name].flags.f_contiguous == (order == "F")
@@ -506,15 +486,15 @@ def test_strided_outputs(loss):
         y, z = data(loss, n, n_classes)
         for name, room in layouts(np.zeros((n, n_classes))):
             given = np.asarray(z, order="F") if name[0] in "tF" else z
-            expected = by_row(loss, y, given)
+            expected = one_by_one(loss, y, given)
             for output in ("gradient", "hessian"):
                 room[...] = nan
-                got = by_row(loss, y, given, **{f"{output}_out": room})
+                got = one_by_one(loss, y, given, **{f"{output}_out": room})
                 assert got[output] is room
                 for other, value in expected.items():
                     assert_array_equal(got[other], value, err_msg=f"{name} {output}")
             losses = np.zeros(3 * n)
-            by_row(loss, y, given, loss_out=losses[::-3])
+            one_by_one(loss, y, given, loss_out=losses[::-3])
             assert_array_equal(losses[::-3], expected["loss"])
 
 
@@ -913,11 +893,11 @@ def test_masked_classes_are_as_if_not_there(loss, dtype, n_classes):
             t[:, kept] = y
         else:
             t = kept[y]
-        expected = by_row(loss, y, z)
+        expected = one_by_one(loss, y, z)
         if isinstance(loss, fl.EarthMover):  # a masked class counts the distance to the next again
             expected["loss"] = None
         for order in "CF":
-            got = by_row(loss, t, np.asarray(room, order=order))
+            got = one_by_one(loss, t, np.asarray(room, order=order))
             for output in ("gradient", "hessian"):
                 assert_array_equal(np.delete(got[output], kept, axis=1), 0)
                 if not isinstance(loss, fl.EarthMover):
@@ -936,7 +916,7 @@ LIKELIHOODS = [CE, fl.CrossEntropy(label_smoothing=0.0, hessian="bound"), fl.Pol
 @pytest.mark.parametrize("loss", LIKELIHOODS, ids=repr)
 def test_infinite_scores(loss, dtype):
     def outputs(y, row):
-        return [value[0].tolist() for value in by_row(loss, [y], np.array([row], dtype)).values()]
+        return [value[0].tolist() for value in one_by_one(loss, [y], np.array([row], dtype)).values()]
 
     for extra in ([], [-3.0] * 20):  # few and many classes
         m = len(extra)
@@ -960,29 +940,29 @@ def test_infinite_scores(loss, dtype):
 def test_infinite_scores_and_soft_targets(dtype):
     for loss in (CE, fl.KLDivergence()):
         t = np.array([[0.25, 0.75, 0.0]])
-        got = by_row(loss, t, np.array([[-inf, 0.0, 1.0]], dtype))
+        got = one_by_one(loss, t, np.array([[-inf, 0.0, 1.0]], dtype))
         q = special.softmax([0.0, 1.0])
         assert got["loss"] == inf
         assert_allclose(got["gradient"], [[-0.25, q[0] - 0.75, q[1]]], rtol=1e-6)
-        got = by_row(loss, t, np.array([[0.0, inf, 1.0]], dtype))
+        got = one_by_one(loss, t, np.array([[0.0, inf, 1.0]], dtype))
         assert got["loss"] == inf
         assert_allclose(got["gradient"], [[-0.25, 0.25, 0.0]])
-        got = by_row(loss, t, np.array([[0.0, 0.0, -inf]], dtype))
+        got = one_by_one(loss, t, np.array([[0.0, 0.0, -inf]], dtype))
         assert np.isfinite(got["loss"]).all() and got["gradient"][0, 2] == 0
     for loss in (fl.Brier(), fl.JensenShannon(), fl.EarthMover()):
         for row in ([-inf, 0.0, 1.0], [0.0, 0.0, inf], [-inf, -inf, 2.0]):
-            got = by_row(loss, t, np.array([row], dtype))
+            got = one_by_one(loss, t, np.array([row], dtype))
             assert all(np.isfinite(value).all() for value in got.values()), (loss, row, got)
             assert_array_equal(got["gradient"][0, np.array(row) == -inf], 0)
         for row in ([-inf] * 3, [inf, inf, 0.0]):
-            assert all(np.isnan(value).all() for value in by_row(loss, t, np.array([row], dtype)).values())
+            assert all(np.isnan(value).all() for value in one_by_one(loss, t, np.array([row], dtype)).values())
 
 
 @both_dtypes
 def test_infinite_scores_of_hinges(dtype):
     for variant in ("crammer_singer", "weston_watkins"):
         loss = fl.MulticlassHinge(variant)
-        got = by_row(loss, [0, 1, 0], np.array([[inf, 0, 0], [0, -inf, -inf], [0, -inf, -inf]], dtype))
+        got = one_by_one(loss, [0, 1, 0], np.array([[inf, 0, 0], [0, -inf, -inf], [0, -inf, -inf]], dtype))
         assert got["loss"][0] == 0 and got["loss"][2] == 0
         assert_array_equal(got["gradient"][[0, 2]], 0)
         assert got["loss"][1] == inf or np.isnan(got["loss"][1])  # -inf - -inf has no limit
@@ -992,7 +972,7 @@ def test_infinite_scores_of_hinges(dtype):
 def test_huge_and_tiny_scores(dtype):
     half = float(np.finfo(dtype).max) / 2
     tiny = float(np.finfo(dtype).smallest_subnormal)
-    got = by_row(CE, [0, 0, 1, 0], np.array([[half, -half], [-half, half], [-half, half], [tiny, -tiny]], dtype))
+    got = one_by_one(CE, [0, 0, 1, 0], np.array([[half, -half], [-half, half], [-half, half], [tiny, -tiny]], dtype))
     assert_allclose(got["loss"], [0, 2 * half, 0, np.log(2)], rtol=1e-6)
     assert_array_equal(got["gradient"], [[0, 0], [-1, 1], [0, 0], [-0.5, 0.5]])
 
@@ -1005,7 +985,7 @@ def test_predictions_outside_their_domain_fill_their_row_with_nan(inputs):
         for number, form, order in itertools.product(bad, forms(loss), "CF"):
             y, z = data(loss, 20, form=form)
             z[4, 2] = z[11, 0] = number
-            for value in by_row(loss, y, np.asarray(z, order=order)).values():
+            for value in one_by_one(loss, y, np.asarray(z, order=order)).values():
                 rows = np.isnan(value).reshape(20, -1)
                 assert_array_equal(rows.all(axis=1), np.isin(np.arange(20), [4, 11]))
                 assert_array_equal(rows.any(axis=1), np.isin(np.arange(20), [4, 11]))
@@ -1014,7 +994,7 @@ def test_predictions_outside_their_domain_fill_their_row_with_nan(inputs):
 @both_dtypes
 def test_probabilities_of_0_and_1(dtype):
     def outputs(loss, y, row):
-        return [value[0].tolist() for value in by_row(loss, [y], np.array([row], dtype)).values()]
+        return [value[0].tolist() for value in one_by_one(loss, [y], np.array([row], dtype)).values()]
 
     for loss in (fl.CrossEntropy("probabilities"), fl.Focal(0.0, inputs="probabilities"),
                  fl.PolyCrossEntropy(0.0, "probabilities"), fl.KLDivergence(inputs="probabilities")):
@@ -1133,8 +1113,8 @@ def test_every_number_of_classes(loss, n_classes):
     for n, order, form in itertools.product((1, 15, 16, 18), "CF", forms(loss)):
         y, z = data(loss, n, n_classes, form=form)
         z[:, ::3] -= 5 if is_logits(loss) or loss.inputs == "log_probabilities" else 0
-        got = by_row(loss, y, np.asarray(z, order=order))
-        pair = [by_row(loss, y[i:i + 1], z[i:i + 1]) for i in range(n)]
+        got = one_by_one(loss, y, np.asarray(z, order=order))
+        pair = [one_by_one(loss, y[i:i + 1], z[i:i + 1]) for i in range(n)]
         for output, value in got.items():
             assert_allclose(value, np.concatenate([p[output] for p in pair]), rtol=1e-12, atol=1e-14)
 
@@ -1146,7 +1126,7 @@ def test_very_many_classes():
     y = np.array([0, n_classes - 1, 50_000])
     for order in "CF":
         given = np.asarray(z, order=order)
-        value, gradient, hessian = by_row(CE, y, given).values()
+        value, gradient, hessian = one_by_one(CE, y, given).values()
         q = special.softmax(z, axis=1)
         assert_allclose(value, -special.log_softmax(z, axis=1)[np.arange(3), y], rtol=1e-12)
         assert_allclose(gradient, q - one_hot(y, n_classes), rtol=1e-11, atol=1e-15)
