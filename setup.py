@@ -33,10 +33,11 @@ class BuildExt(build_ext):
         command = " ".join(getattr(self.compiler, "compiler_so", None) or [])
         is_clang = "clang" in command or sys.platform == "darwin"
         openmp = self.find_openmp(kind)
-        *hot, driver = self.extensions
-        driver.extra_compile_args = ([] if kind == "msvc" else ["-O2", "-g0"]) + openmp[0]
-        driver.extra_link_args = openmp[1]
-        self.extensions = [driver]
+        hot = [source for source in self.extensions if source.name.rsplit(".", 1)[-1] in isa.HOT]
+        self.extensions = [once for once in self.extensions if once not in hot]
+        for once in self.extensions:
+            once.extra_compile_args = ([] if kind == "msvc" else ["-O2", "-g0"]) + openmp[0]
+            once.extra_link_args = openmp[1]
         for source, (name, flags) in itertools.product(hot, isa.variants(kind).items()):
             plain = source.name.rsplit(".", 1)[-1]
             module = isa.module_name(plain, name)
@@ -87,7 +88,7 @@ extensions = [
     Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],
               define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")])
-    for name in ("_sweeps", "_rows", "_driver")
+    for name in (*isa.HOT, "_driver", "_linear")
 ]
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def variants(compiler_type: str) -> dict[str, list[str]]:
 
 
 #: What is compiled once per ISA.
-HOT = ["_sweeps", "_rows"]
+HOT = ["_sweeps", "_rows", "_products"]
 
 
 def module_name(source: str, isa: str) -> str:

@@ -23,6 +23,7 @@ from .display import LossCurveDisplay
 from .guide import guide
 from .kernels._driver import get_num_threads, set_num_threads
 from .loss import Loss, available, get
+from .linear import LinearLoss
 from .multiclass import (
     Brier,
     CrossEntropy,
@@ -61,7 +62,7 @@ from .regression import (
 __all__ = [
     "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Brier",
     "CrossEntropy", "DynamicClassWeight", "EarthMover", "EpsilonInsensitive", "Expectile", "Exponential", "Fair",
-    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence",
+    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence", "LinearLoss",
     "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial",
     "Perceptron", "Poisson", "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1",
     "SquaredEpsilonInsensitive", "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__",

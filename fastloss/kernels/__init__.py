@@ -18,7 +18,7 @@ _LEVEL = _driver.x86_64_level()
 SUPPORTED = [f"x86-64-v{level}" for level in (4, 3, 2) if level <= _LEVEL] + ["baseline"]
 
 
-def _choose() -> tuple[str, ModuleType, ModuleType]:
+def _choose() -> tuple[str, ModuleType, ModuleType, ModuleType]:
     forced = os.environ.get("FASTLOSS_ISA")
     if forced and forced not in SUPPORTED:
         raise ImportError(f"FASTLOSS_ISA is {forced!r}; this CPU runs {', '.join(SUPPORTED)}")
@@ -26,14 +26,15 @@ def _choose() -> tuple[str, ModuleType, ModuleType]:
         suffix = isa.rsplit("-", 1)[-1]
         name = f"{__name__}._sweeps_{suffix}"
         try:
-            return isa, importlib.import_module(name), importlib.import_module(f"{__name__}._rows_{suffix}")
+            return (isa, importlib.import_module(name), importlib.import_module(f"{__name__}._rows_{suffix}"),
+                    importlib.import_module(f"{__name__}._products_{suffix}"))
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
     raise ImportError(f"fastloss was built without a module for {forced or ' or '.join(SUPPORTED)}")
 
 
-ISA, sweeps, rows = _choose()
+ISA, sweeps, rows, products = _choose()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_driver.after_fork_in_child)

@@ -127,7 +127,7 @@ cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
 
-cdef inline cnp.ndarray as_array(object value, str name):
+cdef cnp.ndarray as_array(object value, str name):
     # NPY_ARRAY_ALIGNED and native byte order; everything else takes the slow way round
     if type(value) is cnp.ndarray and cnp.PyArray_ISBEHAVED_RO(value) and code_of(<cnp.ndarray>value) >= 0:
         return <cnp.ndarray>value
@@ -246,24 +246,6 @@ cdef bint is_same_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 # ---- running a job ---------------------------------------------------------------------------------------------------
 
-cdef struct Total:
-    double value
-    double reduced  # 2^-64 of it, where the job asks for that
-    int flags
-
-
-cdef inline void add_to(Sum* total, const Sum* part) noexcept nogil:
-    cdef double high = total.high + part.high
-    cdef double added = high - total.high
-    total.low += (total.high - (high - added)) + (part.high - added) + part.low
-    total.high = high
-
-
-cdef inline double value_of(const Sum* total) noexcept nogil:
-    # where the sum overflowed or met a NaN, low is meaningless
-    return total.high + total.low if isfinite(total.high) else total.high
-
-
 cdef Total run_job(const void* job, Py_ssize_t size, Py_ssize_t chunk, run_chunk run, int threads):
     """The sum of a job's losses (or weights): chunks in parallel, added up in order."""
     global used_threads
@@ -357,16 +339,6 @@ cdef class Evaluator:
     float32_fault : what is wrong with the parameters in float32, or None
     """
 
-    cdef object capsule
-    cdef const Kernel* kernel
-    cdef Target target
-    cdef double cost
-    cdef str varying_name
-    cdef double varying_scalar
-    cdef cnp.ndarray varying
-    cdef object class_weight
-    cdef str float32_fault
-
     def __init__(self, capsule, str target, double cost, str varying_name, varying, class_weight, float32_fault=None):
         self.capsule = capsule
         self.kernel = <const Kernel*>PyCapsule_GetPointer(capsule, "fastloss.Kernel")
@@ -386,7 +358,7 @@ cdef class Evaluator:
         cdef cnp.ndarray z = as_array(y_pred, "y_pred")
         cdef cnp.ndarray y = as_array(y_true, "y_true")
         cdef cnp.ndarray firsts = z  # y_pred, of a pair its first column: as many as there are samples
-        cdef cnp.ndarray weights = None
+        cdef cnp.ndarray weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
         cdef cnp.ndarray loss = None
         cdef cnp.ndarray gradient = None
         cdef cnp.ndarray hessian = None
@@ -405,65 +377,15 @@ cdef class Evaluator:
 
         if single and self.float32_fault is not None:
             raise ValueError(self.float32_fault)
-        # Shapes.
+        pairs = self.describe(&job, y, z, weights)  # (kept alive)
         if self.kernel.pair:
-            if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) != 2:
-                raise ValueError(f"y_pred must have shape (n, 2), got {_checks.shape(z)}")
             firsts = z[:, 0]
-            if not same_shape(y, firsts):
-                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: they must be "
-                                 f"(n,) and (n, 2)")
-        if not 1 <= cnp.PyArray_NDIM(z) <= 2:
-            raise ValueError(f"y_pred must have shape (n,) or (n, k), got {_checks.shape(z)}")
-        if not same_shape(y, firsts):
-            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
-                             f"they must be equal (nothing is broadcast)")
         layout = layout_of(firsts)
-        memset(&job, 0, sizeof(Job))
-        job.kernel = self.kernel
         job.mode = mode
-        job.target = self.target
-        job.inner = layout.inner
-        job.size = layout.inner * layout.outer
-        job.y_true = stream_of(y, &layout)
-        job.y_pred = stream_of(firsts, &layout)
-        if self.kernel.pair:
-            job.second_pred = second_column(&job.y_pred, z)
         if mean and job.size == 0:
             raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
                              f"give at least one, or reduction='sum'")
         threads = threads_for(n_threads, job.size * self.cost, (job.size + CHUNK - 1) // CHUNK)
-
-        # The parameter that may vary by column.
-        job.varying_scalar = self.varying_scalar
-        if self.varying is not None:
-            if layout.ndim != 2 or cnp.PyArray_DIM(self.varying, 0) != cnp.PyArray_DIM(z, 1):
-                raise ValueError(f"{self.varying_name} has shape {_checks.shape(self.varying)}: y_pred must then have "
-                                 f"shape (n, {cnp.PyArray_DIM(self.varying, 0)}), got {_checks.shape(z)}")
-            job.varying = row_stream(self.varying, &layout)
-
-        # Weights.
-        job.weight_unit = 1.0
-        job.scale = 1.0
-        if sample_weight is not None:
-            weights = as_array(sample_weight, "sample_weight")
-            if not same_shape(weights, firsts) and not (
-                    cnp.PyArray_NDIM(weights) == 1 and cnp.PyArray_DIM(weights, 0) == cnp.PyArray_DIM(z, 0)):
-                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
-                                 f"it must be (n,)" + (" or (n, k)" if layout.ndim == 2 else ""))
-            job.sample_weight = stream_of(weights, &layout)
-            job.weighted = True
-        if self.class_weight is not None:
-            pairs = self.class_weight_pairs(y, z)
-            job.class_weight = <const double*>cnp.PyArray_DATA(pairs)
-            job.weighted = True
-            if cnp.PyArray_NDIM(pairs) == 2:
-                if layout.ndim != 2 or cnp.PyArray_DIM(pairs, 0) != cnp.PyArray_DIM(z, 1):
-                    raise ValueError(f"class_weight has shape {_checks.shape(pairs)}: y_pred must then have shape "
-                                     f"(n, {cnp.PyArray_DIM(pairs, 0)}), got {_checks.shape(z)}")
-                job.class_weight_step = 2
-                job.columns = cnp.PyArray_DIM(z, 1)
-                job.column_step = 1 if layout.fast_axis == 1 else cnp.PyArray_DIM(z, 0)
 
         # Outputs.
         if mode & LOSS:
@@ -520,6 +442,67 @@ cdef class Evaluator:
         elif mean:
             value = value / weight_sum
         return results(mode, value, gradient, hessian)
+
+    cdef cnp.ndarray describe(self, Job* job, cnp.ndarray y, cnp.ndarray z, cnp.ndarray weights):
+        """Fills all of a job but what it is to compute, and for a sum. Returns the class weights, which must live as
+        long as the job."""
+        cdef cnp.ndarray firsts = z
+        cdef cnp.ndarray pairs = None
+        cdef Layout layout
+        # Shapes.
+        if self.kernel.pair:
+            if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) != 2:
+                raise ValueError(f"y_pred must have shape (n, 2), got {_checks.shape(z)}")
+            firsts = z[:, 0]
+            if not same_shape(y, firsts):
+                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: they must be "
+                                 f"(n,) and (n, 2)")
+        if not 1 <= cnp.PyArray_NDIM(z) <= 2:
+            raise ValueError(f"y_pred must have shape (n,) or (n, k), got {_checks.shape(z)}")
+        if not same_shape(y, firsts):
+            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
+                             f"they must be equal (nothing is broadcast)")
+        layout = layout_of(firsts)
+        memset(job, 0, sizeof(Job))
+        job.kernel = self.kernel
+        job.target = self.target
+        job.inner = layout.inner
+        job.size = layout.inner * layout.outer
+        job.y_true = stream_of(y, &layout)
+        job.y_pred = stream_of(firsts, &layout)
+        if self.kernel.pair:
+            job.second_pred = second_column(&job.y_pred, z)
+
+        # The parameter that may vary by column.
+        job.varying_scalar = self.varying_scalar
+        if self.varying is not None:
+            if layout.ndim != 2 or cnp.PyArray_DIM(self.varying, 0) != cnp.PyArray_DIM(z, 1):
+                raise ValueError(f"{self.varying_name} has shape {_checks.shape(self.varying)}: y_pred must then have "
+                                 f"shape (n, {cnp.PyArray_DIM(self.varying, 0)}), got {_checks.shape(z)}")
+            job.varying = row_stream(self.varying, &layout)
+
+        # Weights.
+        job.weight_unit = 1.0
+        job.scale = 1.0
+        if weights is not None:
+            if not same_shape(weights, firsts) and not (
+                    cnp.PyArray_NDIM(weights) == 1 and cnp.PyArray_DIM(weights, 0) == cnp.PyArray_DIM(z, 0)):
+                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
+                                 f"it must be (n,)" + (" or (n, k)" if layout.ndim == 2 else ""))
+            job.sample_weight = stream_of(weights, &layout)
+            job.weighted = True
+        if self.class_weight is not None:
+            pairs = self.class_weight_pairs(y, z)
+            job.class_weight = <const double*>cnp.PyArray_DATA(pairs)
+            job.weighted = True
+            if cnp.PyArray_NDIM(pairs) == 2:
+                if layout.ndim != 2 or cnp.PyArray_DIM(pairs, 0) != cnp.PyArray_DIM(z, 1):
+                    raise ValueError(f"class_weight has shape {_checks.shape(pairs)}: y_pred must then have shape "
+                                     f"(n, {cnp.PyArray_DIM(pairs, 0)}), got {_checks.shape(z)}")
+                job.class_weight_step = 2
+                job.columns = cnp.PyArray_DIM(z, 1)
+                job.column_step = 1 if layout.fast_axis == 1 else cnp.PyArray_DIM(z, 0)
+        return pairs
 
     cdef cnp.ndarray class_weight_pairs(self, cnp.ndarray y, cnp.ndarray z):
         """Weights of (negatives, positives): (2,), or (k, 2) by column."""
@@ -642,23 +625,6 @@ cdef class RowEvaluator:
     float32_fault : what is wrong with the parameters in float32, or None
     """
 
-    cdef object hard_capsule
-    cdef object soft_capsule
-    cdef const RowKernel* hard
-    cdef const RowKernel* soft
-    cdef Inputs inputs
-    cdef RowTarget target
-    cdef double cost
-    cdef object class_weight
-    cdef double factor
-    cdef cnp.ndarray class_factor
-    cdef double label_smoothing
-    cdef double temperature
-    cdef cnp.ndarray logit_adjustment
-    cdef object ignore_index
-    cdef bint bound
-    cdef str float32_fault
-
     def __init__(self, hard, soft, str inputs, str target, double cost, class_weight, class_factor,
                  double label_smoothing, double temperature, logit_adjustment, ignore_index, bint bound,
                  float32_fault=None):
@@ -688,7 +654,8 @@ cdef class RowEvaluator:
         tuple; Hessian or probabilities, not both."""
         cdef cnp.ndarray z = as_array(y_pred, "y_pred")
         cdef cnp.ndarray y = as_array(y_true, "y_true")
-        cdef cnp.ndarray firsts, weights = None, class_weights, loss = None, gradient = None, third = None
+        cdef cnp.ndarray weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
+        cdef cnp.ndarray class_weights, loss = None, gradient = None, third = None
         cdef Reduction how = reduction_of(reduction)
         cdef bint mean = how == MEAN
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
@@ -700,36 +667,12 @@ cdef class RowEvaluator:
         cdef double weight_sum = 0.0, value
         cdef Py_ssize_t chunk
         cdef int threads
-        cdef bint indexed = cnp.PyArray_NDIM(y) == 1
 
-        # Shapes.
         if single and self.float32_fault is not None:
             raise ValueError(self.float32_fault)
-        if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) < 2:
-            raise ValueError(f"y_pred must have shape (n, C) with at least two classes, got {_checks.shape(z)}")
-        if self.target == LOG_CLASSES or self.target == INDICATORS:
-            if not same_shape(y, z):
-                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
-                                 f"they must be equal")
-        elif not same_shape(y, z) and not (indexed and cnp.PyArray_DIM(y, 0) == cnp.PyArray_DIM(z, 0)):
-            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: y_true must hold "
-                             f"classes, (n,), or rows of targets, of y_pred's shape")
-        if not indexed and self.ignore_index is not None:
-            raise ValueError("ignore_index is for classes as targets, and y_true holds rows: give rows that do not "
-                             "count a sample_weight of 0")
-        memset(&job, 0, sizeof(RowJob))
-        job.kernel = self.hard if self.hard != NULL and (indexed or self.soft == NULL) else self.soft
+        class_weights = self.describe(&job, y, z, weights)  # (kept alive)
         run = <run_chunk>(job.kernel.run_f32 if single else job.kernel.run_f64)
         job.mode = mode
-        job.inputs = self.inputs
-        job.target = self.target
-        job.rows = cnp.PyArray_DIM(z, 0)
-        job.classes = cnp.PyArray_DIM(z, 1)
-        job.y_true = matrix_stream(y)
-        job.indexed = indexed
-        job.tolerance = 1e-4 if job.y_true.dtype == FLOAT32 else 1e-2 if job.y_true.dtype == FLOAT16 else 1e-6
-        job.y_pred = matrix_stream(z)
-        firsts = z[:, 0]
         if mean and job.rows == 0:
             raise ValueError(f"y_pred has no samples (shape {_checks.shape(z)}), and their mean is not defined: "
                              f"give at least one, or reduction='sum'")
@@ -741,38 +684,10 @@ cdef class RowEvaluator:
             chunk = max(<Py_ssize_t>WIDTH, chunk - chunk % WIDTH)
         threads = threads_for(n_threads, job.rows * job.classes * self.cost, (job.rows + chunk - 1) // chunk)
 
-        # Parameters by class.
-        job.label_smoothing = self.label_smoothing
-        job.temperature = self.temperature
-        job.bound = self.bound
-        job.factor = self.factor
-        job.class_factor = by_class(self.class_factor, "alpha", z)
-        job.adjustment = by_class(self.logit_adjustment, "logit_adjustment", z)
-        if self.ignore_index is not None:
-            job.ignores = True
-            job.ignored = self.ignore_index
-
-        # Weights.
-        job.weight_unit = 1.0
-        job.scale = 1.0
-        job.weighted = job.ignores
-        if sample_weight is not None:
-            weights = as_array(sample_weight, "sample_weight")
-            if cnp.PyArray_NDIM(weights) != 1 or cnp.PyArray_DIM(weights, 0) != job.rows:
-                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
-                                 f"it must be (n,)")
-            job.sample_weight = matrix_stream(weights)
-            job.weighted = True
-        if self.class_weight is not None:
-            class_weights = weights_of_classes(self.class_weight, y, job.classes, self.ignore_index,
-                                               self.target == LOG_CLASSES)
-            job.class_weight = by_class(class_weights, "class_weight", z)
-            job.weighted = True
-
         # Outputs.
         if mode & LOSS:
             if how == NONE:
-                loss = output(loss_out, "loss_out", firsts, typenum)
+                loss = output(loss_out, "loss_out", z[:, 0], typenum)
                 job.loss = matrix_stream(loss)
             elif loss_out is not None:
                 raise ValueError(f"loss_out is only for reduction='none'; with {reduction!r} the loss is a float")
@@ -821,6 +736,63 @@ cdef class RowEvaluator:
         elif mean:
             value = value / weight_sum
         return results(mode, value, gradient, third)
+
+    cdef cnp.ndarray describe(self, RowJob* job, cnp.ndarray y, cnp.ndarray z, cnp.ndarray weights):
+        """Fills all of a job but what it is to compute, and for a sum. Returns the class weights, which must live as
+        long as the job."""
+        cdef cnp.ndarray class_weights = None
+        cdef bint indexed = cnp.PyArray_NDIM(y) == 1
+        # Shapes.
+        if cnp.PyArray_NDIM(z) != 2 or cnp.PyArray_DIM(z, 1) < 2:
+            raise ValueError(f"y_pred must have shape (n, C) with at least two classes, got {_checks.shape(z)}")
+        if self.target == LOG_CLASSES or self.target == INDICATORS:
+            if not same_shape(y, z):
+                raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: "
+                                 f"they must be equal")
+        elif not same_shape(y, z) and not (indexed and cnp.PyArray_DIM(y, 0) == cnp.PyArray_DIM(z, 0)):
+            raise ValueError(f"y_true has shape {_checks.shape(y)} and y_pred {_checks.shape(z)}: y_true must hold "
+                             f"classes, (n,), or rows of targets, of y_pred's shape")
+        if not indexed and self.ignore_index is not None:
+            raise ValueError("ignore_index is for classes as targets, and y_true holds rows: give rows that do not "
+                             "count a sample_weight of 0")
+        memset(job, 0, sizeof(RowJob))
+        job.kernel = self.hard if self.hard != NULL and (indexed or self.soft == NULL) else self.soft
+        job.inputs = self.inputs
+        job.target = self.target
+        job.rows = cnp.PyArray_DIM(z, 0)
+        job.classes = cnp.PyArray_DIM(z, 1)
+        job.y_true = matrix_stream(y)
+        job.indexed = indexed
+        job.tolerance = 1e-4 if job.y_true.dtype == FLOAT32 else 1e-2 if job.y_true.dtype == FLOAT16 else 1e-6
+        job.y_pred = matrix_stream(z)
+
+        # Parameters by class.
+        job.label_smoothing = self.label_smoothing
+        job.temperature = self.temperature
+        job.bound = self.bound
+        job.factor = self.factor
+        job.class_factor = by_class(self.class_factor, "alpha", z)
+        job.adjustment = by_class(self.logit_adjustment, "logit_adjustment", z)
+        if self.ignore_index is not None:
+            job.ignores = True
+            job.ignored = self.ignore_index
+
+        # Weights.
+        job.weight_unit = 1.0
+        job.scale = 1.0
+        job.weighted = job.ignores
+        if weights is not None:
+            if cnp.PyArray_NDIM(weights) != 1 or cnp.PyArray_DIM(weights, 0) != job.rows:
+                raise ValueError(f"sample_weight has shape {_checks.shape(weights)}, y_pred {_checks.shape(z)}: "
+                                 f"it must be (n,)")
+            job.sample_weight = matrix_stream(weights)
+            job.weighted = True
+        if self.class_weight is not None:
+            class_weights = weights_of_classes(self.class_weight, y, job.classes, self.ignore_index,
+                                               self.target == LOG_CLASSES)
+            job.class_weight = by_class(class_weights, "class_weight", z)
+            job.weighted = True
+        return class_weights
 
     cdef int raise_faults(self, int flags, cnp.ndarray y, cnp.ndarray weights, Py_ssize_t classes,
                           int typenum) except -1:

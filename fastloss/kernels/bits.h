@@ -39,6 +39,13 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #define fastloss_sqrt_f32 sqrtf
 #endif
 
+/* Fetches what will be read soon into the cache; never faults. */
+#if defined(__GNUC__) || defined(__clang__)
+#define fastloss_prefetch(address) __builtin_prefetch(address, 0, 3)
+#else
+#define fastloss_prefetch(address) ((void)(address))
+#endif
+
 /* 2, 3 or 4 for the highest x86-64 level that this CPU and its operating system run; 0 elsewhere. */
 static inline int fastloss_x86_64_level(void)
 {

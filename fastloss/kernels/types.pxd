@@ -1,5 +1,7 @@
 # What travels between the front door (_driver.pyx) and the modules that are compiled once per ISA (_sweeps.pyx).
 
+from libc.stdint cimport int64_t
+
 ctypedef fused real:
     float
     double
@@ -214,3 +216,36 @@ cdef struct RowJob:
     bint reduced
     double weight_unit
     double scale
+
+
+# ---- linear models: products with some rows of X ---------------------------------------------------------------------
+
+cdef enum Storage:
+    DENSE_ROWS, DENSE_COLUMNS, SPARSE_ROWS, SPARSE_COLUMNS
+
+# Rows of X beside `outputs` scores each. Scores and their gradients are (rows, outputs). Coefficients and theirs are
+# (outputs, features) beside dense rows, (features, outputs) beside sparse ones.
+cdef struct Block:
+    const void* data  # of dense storage the first number of the block, of sparse all values
+    Py_ssize_t pitch  # numbers from one dense row (or column) to the next
+    const void* indices
+    const int64_t* starts  # where a sparse row (or, of the block, column) starts and ends in data
+    const int64_t* ends
+    Py_ssize_t first  # the block's first row, which column indices count from
+    Py_ssize_t rows
+    Py_ssize_t features
+    Py_ssize_t outputs
+    bint careful  # X may hold NaN or inf: a gradient of exactly 0 then means that a row does not count
+
+# Of the block's data and indices: to += X·from, or to += Xᵀ·from.
+ctypedef void (*product)(const void*, const void*, const Block*, const double*, double*) noexcept nogil
+# The rows as dense double ones, so many numbers apart.
+ctypedef void (*gather_rows)(const void*, const void*, const Block*, double*, Py_ssize_t) noexcept nogil
+
+# How to work with one kind of storage, compiled for one ISA.
+cdef struct Products:
+    product scores
+    product gradient
+    gather_rows gather
+    void (*add_rows)(const double* values, Py_ssize_t rows, Py_ssize_t outputs, double* sums) noexcept nogil
+    bint (*is_finite)(const double* values, Py_ssize_t n) noexcept nogil

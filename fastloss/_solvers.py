@@ -1,0 +1,271 @@
+"""Solvers of linear models. They see a problem as functions of one flat vector of coefficients.
+
+All end where no entry of the gradient exceeds `tol` times the largest one of the null model, which has an intercept
+alone; at a kink the gradient does not shrink, and there they end when the objective has all but stopped falling.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_DENSE = 1000  # coefficients of which a matrix is kept: 8 MB, and some 10 ms to factorise
+_PAIRS = 50  # steps that BFGS remembers in place of a larger matrix
+_TRIALS = 60  # step sizes that a line search tries: halving, it has then left the range of rounding
+
+
+class Problem(Protocol):
+    """What is minimised; `LinearLoss` is one."""
+
+    def loss(self, coef: Vector) -> float: ...
+
+    def loss_gradient(self, coef: Vector) -> tuple[float, Vector]: ...
+
+    def gradient_hessian(self, coef: Vector) -> tuple[Vector, Vector]: ...
+
+    def hessian_product(self, coef: Vector, v: Vector) -> Vector: ...
+
+
+class Found(NamedTuple):
+    """Where a solver ended, and what kept it from converging, if anything did."""
+
+    coef: Vector
+    loss: float
+    n_iter: int
+    trouble: str = ""
+
+
+def lbfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
+    """SciPy's L-BFGS-B; `scale` is the null model's largest gradient, by default that of the start."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]  # here: importing it takes long
+
+    first = [problem.loss_gradient(start)]
+    flat = tol * (_largest(first[0][1]) if scale is None else scale)
+
+    def evaluate(coef: Vector) -> tuple[float, Vector]:
+        return first.pop() if first else problem.loss_gradient(coef)
+
+    def callback(intermediate_result: Any) -> None:
+        watch(intermediate_result.fun)
+
+    found = minimize(evaluate, start, jac=True, method="L-BFGS-B", callback=callback, options={
+        "maxiter": max_iter, "maxfun": _TRIALS * max_iter, "maxcor": 20, "maxls": _TRIALS, "ftol": 0.0, "gtol": flat})
+    if found.status == 1:
+        return Found(found.x, found.fun, found.nit, _too_many(max_iter))
+    return Found(found.x, found.fun, found.nit, _stall(found.fun, found.jac, found.hess_inv @ found.jac, flat))
+
+
+def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
+    """Newton's method: steps by the whole Hessian for few coefficients, by conjugate gradients for many; each is
+    shortened until the objective falls."""
+    coef, value, flat = start, problem.loss(start), 0.0
+    for n_iter in range(max_iter + 1):
+        if len(coef) <= _DENSE:
+            gradient, hessian = problem.gradient_hessian(coef)
+        else:
+            gradient = problem.loss_gradient(coef)[1]
+        if n_iter == 0:
+            scale = _largest(gradient) if scale is None else scale
+            flat = tol * scale
+        if _largest(gradient) <= flat:
+            return Found(coef, value, n_iter)
+        if n_iter == max_iter:
+            break
+        if len(coef) <= _DENSE:
+            step = _newton_step(gradient, hessian)
+        else:
+            step = _conjugate_gradients(problem, coef, gradient, scale or 1.0)
+        slope = float(gradient @ step)
+        if -slope <= 8 * _EPS * abs(value):  # what it gains is lost in rounding: no use to look
+            return Found(coef + step, value, n_iter + 1)
+        size = 1.0
+        for _ in range(_TRIALS):
+            lower = problem.loss(coef + size * step)
+            if lower <= value + 1e-4 * size * slope:  # not of NaN, beyond the loss's domain
+                break
+            size /= 2
+        if not lower < value:
+            return Found(coef, value, n_iter, _stall(value, gradient, step, flat))
+        coef, value = coef + size * step, lower
+        watch(value)
+    return Found(coef, value, max_iter, _too_many(max_iter))
+
+
+def _newton_step(gradient: Vector, hessian: Vector) -> Vector:
+    """-H⁻¹·gradient. Where H is not positive definite its eigenvalues' absolute values take their place, so that the
+    step goes down; where it is singular, as softmax makes it, a little is added."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh  # type: ignore[import-untyped]
+
+    curvature = np.abs(np.diag(hessian))
+    # Scaled to a diagonal of ones, so that units do not matter.
+    scale = np.sqrt(np.maximum(curvature, 1e-8 * curvature.max())) if curvature.any() else np.ones(len(gradient))
+    scaled = hessian / np.multiply.outer(scale, scale)
+    scaled.flat[:: len(scaled) + 1] += 1e-12
+    try:
+        return -cho_solve(cho_factor(scaled, lower=True), gradient / scale) / scale
+    except LinAlgError:
+        values, vectors = eigh(scaled)
+        values = np.maximum(np.abs(values), 1e-6)
+        return -(vectors @ (vectors.T @ (gradient / scale) / values)) / scale
+
+
+def _conjugate_gradients(problem: Problem, coef: Vector, gradient: Vector, scale: float) -> Vector:
+    """-H⁻¹·gradient, the more exactly the smaller the gradient: Newton's method then still converges superlinearly.
+
+    R. S. Dembo, S. C. Eisenstat and T. Steihaug, Inexact Newton methods, SIAM Journal on Numerical Analysis 19, 1982.
+    """
+    step, residual = np.zeros(len(coef)), gradient
+    direction = -residual
+    square = float(residual @ residual)
+    enough = square * min(0.25, _largest(gradient) / scale)
+    for _ in range(min(len(coef), 200)):
+        product = problem.hessian_product(coef, direction)
+        curvature = float(direction @ product)
+        if curvature <= 1e-12 * float(direction @ direction):  # down without end: the line search says how far
+            return step if step.any() else direction
+        size = square / curvature
+        step = step + size * direction
+        residual = residual + size * product
+        last, square = square, float(residual @ residual)
+        if square <= enough:
+            break
+        direction = square / last * direction - residual
+    return step
+
+
+def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
+    """BFGS with a line search for weak Wolfe conditions, which goes on where a loss has kinks, and turns back at the
+    end of a loss's domain.
+
+    It also ends when the objective has fallen by no more than `tol` of itself in as many iterations as there are
+    coefficients, and ten.
+
+    A. S. Lewis and M. L. Overton, Nonsmooth optimization via quasi-Newton methods, Mathematical Programming 141, 2013.
+    """
+    coef = start
+    value, gradient = problem.loss_gradient(coef)
+    flat = tol * (_largest(gradient) if scale is None else scale)
+    inverse = _InverseHessian(len(coef))
+    values: deque[float] = deque([value], maxlen=min(len(coef), _DENSE) + 11)
+    for n_iter in range(max_iter):
+        if _largest(gradient) <= flat:
+            return Found(coef, value, n_iter)
+        step = -inverse.times(gradient)
+        slope = float(gradient @ step)
+        size, low, high = 1.0, 0.0, np.inf
+        for _ in range(_TRIALS if slope < 0 else 0):
+            lower, other = problem.loss_gradient(coef + size * step)
+            if not lower <= value + 1e-4 * size * slope:
+                high = size
+            elif other @ step < 0.9 * slope:
+                low = size
+            else:
+                break
+            size = (low + high) / 2 if high < np.inf else 2 * low
+        else:  # it does not fall even beside the start, but for rounding
+            return Found(coef, value, n_iter)
+        inverse.update(size * step, other - gradient)
+        coef, value, gradient = coef + size * step, lower, other
+        values.append(value)
+        watch(value)
+        if len(values) == values.maxlen and values[0] - value <= tol * abs(value):
+            return Found(coef, value, n_iter + 1)
+    return Found(coef, value, max_iter, _too_many(max_iter))
+
+
+class _InverseHessian:
+    """What BFGS knows of H⁻¹: a matrix, or for many coefficients the last steps it is made of."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._matrix: Vector | None = None
+        self._pairs: deque[tuple[Vector, Vector, float]] = deque(maxlen=_PAIRS)
+        self._factor = 0.0
+
+    def times(self, gradient: Vector) -> Vector:
+        """H⁻¹·gradient; at first a step of length 1."""
+        if self._matrix is not None:
+            return self._matrix @ gradient
+        if not self._pairs:
+            return gradient / np.linalg.norm(gradient)
+        shares = []
+        for step, change, curvature in reversed(self._pairs):
+            shares.append(float(step @ gradient) / curvature)
+            gradient = gradient - shares[-1] * change
+        gradient = self._factor * gradient
+        for step, change, curvature in self._pairs:
+            gradient = gradient + (shares.pop() - float(change @ gradient) / curvature) * step
+        return gradient
+
+    def update(self, step: Vector, change: Vector) -> None:
+        """Learns that the gradient changed so over a step."""
+        curvature = float(step @ change)
+        if self._size > _DENSE:
+            self._pairs.append((step, change, curvature))
+            self._factor = curvature / float(change @ change)
+            return
+        if self._matrix is None:
+            self._matrix = np.eye(self._size) * (curvature / float(change @ change))
+        image = self._matrix @ change
+        cross = np.multiply.outer(image, step / curvature)
+        self._matrix += np.multiply.outer(step, step * ((1 + change @ image / curvature) / curvature))
+        self._matrix -= cross + cross.T
+
+
+def _largest(gradient: Vector) -> float:
+    return float(np.abs(gradient).max())
+
+
+def _too_many(max_iter: int) -> str:
+    return f"{max_iter} iterations (max_iter) were not enough"
+
+
+def _stall(value: float, gradient: Vector, step: Vector, flat: float) -> str:
+    """What is wrong where no step makes the objective fall: nothing if one could not have been seen."""
+    if _largest(gradient) <= flat or abs(float(gradient @ step)) <= 1e-9 * abs(value):
+        return ""
+    return f"the objective stopped falling while the gradient was {_largest(gradient):.2g}, for {flat:.2g} asked"
+
+
+class Progress:
+    """Under `verbose`, a bar over the iterations of a fit that takes longer than a second; without tqdm, a line each
+    second."""
+
+    def __init__(self, name: str, total: int, verbose: int) -> None:
+        self._name = name
+        self._total = total
+        self._bar: Any = None
+        self._seen = time.monotonic() if verbose else np.inf
+        self._done = 0
+        if verbose:
+            try:
+                from tqdm import tqdm  # type: ignore[import-untyped]
+            except ImportError:
+                return
+            self._bar = tqdm(desc=name, total=total, delay=1.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, value: float) -> None:
+        """One more iteration, with the objective after it."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"objective {value:.8g}", refresh=False)
+            self._bar.update()
+        elif time.monotonic() >= self._seen + 1:
+            self._seen = time.monotonic()
+            print(f"{self._name}: iteration {self._done} of at most {self._total}, objective {value:.8g}",
+                  file=sys.stderr)

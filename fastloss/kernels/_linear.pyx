@@ -1,0 +1,480 @@
+# Linear models: one pass over X for a loss and its derivatives by the coefficients. A strip of rows is what a thread
+# takes, and has its own sums, so that their bits do not depend on the number of threads. It goes through a strip in
+# blocks that stay in cache: scores, the loss's own run (`_sweeps` or `_rows`) on them, and the block's part of the
+# gradient. BLAS does the products where there are many outputs; its threads are the caller's to limit.
+
+cimport cython
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport fabs, isinf, ldexp, sqrt
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cimport numpy as cnp
+from scipy.linalg.cython_blas cimport dgemm, dsyrk
+
+from ._driver cimport Evaluator, RowEvaluator, Total, add_to, as_array, run_job, threads_for, weight_unit
+from .types cimport (
+    ANY_REAL, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, NO_MEMORY, SPARSE_COLUMNS, SPARSE_ROWS,
+    WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
+)
+
+import numpy as np
+
+cnp.import_array()
+
+# What a pass computes beside LOSS and GRADIENT.
+cdef enum:
+    PRODUCT = 8  # of the Hessian with a vector
+    FULL = 16  # the Hessian
+
+cdef enum:
+    # From so many outputs on, BLAS is faster (measured).
+    BLAS_OUTPUTS = 16
+    # Numbers that the sums of all strips may take.
+    STRIPS_SIZE = 2097152
+
+
+cdef union LossJob:
+    Job elements
+    RowJob rows
+
+
+cdef struct LinearJob:
+    int mode
+    LossJob loss
+    bint rows_of_scores  # a loss of rows
+    bint crossed  # scores of a sample act on each other
+    run_chunk run
+    const Products* products
+    Block block  # of all rows
+    Storage storage
+    Py_ssize_t itemsize
+    bint blas
+    Py_ssize_t strip  # rows
+    Py_ssize_t rows  # of a block
+    Py_ssize_t columns  # of the Hessian's blocks: features, and the intercept
+    const double* weights
+    const double* intercepts
+    const double* direction  # of PRODUCT
+    const double* direction_intercepts
+    double* sums  # strip after strip: by coefficients, by intercepts, Hessian
+    Py_ssize_t size  # of a strip's
+
+
+# ---- one strip -------------------------------------------------------------------------------------------------------
+
+cdef void aim(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, Block* block) noexcept nogil:
+    """The block of n rows from `first` on."""
+    cdef Py_ssize_t strip
+    block[0] = job.block
+    block.first = first
+    block.rows = n
+    if job.storage == DENSE_ROWS:
+        block.data = <const char*>block.data + first * block.pitch * job.itemsize
+    elif job.storage == DENSE_COLUMNS:
+        block.data = <const char*>block.data + first * job.itemsize
+    elif job.storage == SPARSE_ROWS:
+        block.starts = block.starts + first
+        block.ends = block.starts + 1
+    else:  # a block is a strip
+        strip = first // job.strip
+        block.starts = block.starts + strip * block.features
+        block.ends = block.starts + block.features
+
+
+cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t n, const double* z, double* gradient,
+                   double* hessian, Partial* total) noexcept nogil:
+    """The loss of n rows of scores from `first` on."""
+    cdef LossJob loss = job.loss
+    cdef Py_ssize_t k = job.block.outputs
+    cdef Partial part
+    cdef Py_ssize_t before = first * k * sizeof(double)
+    memset(&part, 0, sizeof(Partial))
+    # streams begin at row 0
+    if job.rows_of_scores:
+        loss.rows.mode = mode
+        loss.rows.y_pred.data = <char*>z - before
+        loss.rows.gradient = loss.rows.hessian = loss.rows.y_pred
+        loss.rows.gradient.data = <char*>gradient - before
+        loss.rows.hessian.data = <char*>hessian - before
+        job.run(&loss, first, first + n, &part)
+    else:
+        loss.elements.mode = mode
+        loss.elements.y_pred.data = <char*>z - before
+        loss.elements.gradient = loss.elements.hessian = loss.elements.y_pred
+        loss.elements.gradient.data = <char*>gradient - before
+        loss.elements.hessian.data = <char*>hessian - before
+        if loss.elements.kernel.pair:
+            loss.elements.second_pred = loss.elements.y_pred
+            loss.elements.second_pred.data += sizeof(double)
+            loss.elements.second_gradient = loss.elements.gradient
+            loss.elements.second_gradient.data += sizeof(double)
+            loss.elements.second_hessian = loss.elements.hessian
+            loss.elements.second_hessian.data += sizeof(double)
+            k = 1
+        job.run(&loss, first * k, (first + n) * k, &part)
+    add_to(&total.losses, &part.losses)
+    add_to(&total.reduced, &part.reduced)
+    total.flags |= part.flags
+
+
+cdef void blas_scores(const LinearJob* job, Block* block, double* x, const double* w, double* z) noexcept nogil:
+    """z += X·wᵀ; x is room for a block of doubles."""
+    cdef int k = <int>block.outputs, d = <int>block.features, n = <int>block.rows, pitch = <int>block.pitch
+    cdef double one = 1.0
+    cdef char* order = b"N"
+    if job.itemsize != sizeof(double):
+        job.products.gather(block.data, block.indices, block, x, d)
+        pitch = d
+    else:
+        x = <double*>block.data
+        if job.storage == DENSE_COLUMNS:
+            order = b"T"
+    dgemm(b"T", order, &k, &n, &d, &one, <double*>w, &d, x, &pitch, &one, z, &k)
+
+
+cdef void blas_gradient(const LinearJob* job, Block* block, double* x, const double* r, double* g) noexcept nogil:
+    """g += rᵀ·X, with what `blas_scores` left in x."""
+    cdef int k = <int>block.outputs, d = <int>block.features, n = <int>block.rows, pitch = <int>block.pitch
+    cdef double one = 1.0
+    cdef char* order = b"N"
+    if job.itemsize != sizeof(double):
+        pitch = d
+    else:
+        x = <double*>block.data
+        if job.storage == DENSE_COLUMNS:
+            order = b"T"
+    dgemm(order, b"T", &d, &k, &n, &one, x, &pitch, <double*>r, &k, &one, g, &d)
+
+
+cdef void scores(const LinearJob* job, Block* block, double* x, const double* w, const double* b,
+                 double* z) noexcept nogil:
+    cdef Py_ssize_t i, c, k = block.outputs
+    for i in range(block.rows):
+        for c in range(k):
+            z[i * k + c] = b[c]
+    if job.blas:
+        blas_scores(job, block, x, w, z)
+    else:
+        job.products.scores(block.data, block.indices, block, w, z)
+
+
+cdef void add_gradient(const LinearJob* job, Block* block, double* x, const double* r, double* sums) noexcept nogil:
+    cdef Py_ssize_t i, j, c, k = block.outputs, d = block.features
+    if job.blas and block.careful:
+        job.products.gather(block.data, block.indices, block, x, d)
+        for i in range(block.rows):
+            for c in range(k):
+                if r[i * k + c] != 0.0:
+                    for j in range(d):
+                        sums[c * d + j] += r[i * k + c] * x[i * d + j]
+    elif job.blas:
+        blas_gradient(job, block, x, r, sums)
+    else:
+        job.products.gradient(block.data, block.indices, block, r, sums)
+    job.products.add_rows(r, block.rows, k, sums + k * d)
+
+
+cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, const double* z, const double* u,
+                      double* moved, double* other, double* r) noexcept nogil:
+    """r = the derivative of the loss's gradient along u, row by row, by central differences: all scores of a row
+    act on each other, and the kernels compute only the diagonal of the Hessian."""
+    cdef Py_ssize_t i, c, k = job.block.outputs
+    cdef double largest, step
+    cdef Partial unused
+    memset(&unused, 0, sizeof(Partial))
+    # steps of the cube root of the precision lose a third of the digits
+    for i in range(n):
+        largest = 0.0
+        for c in range(k):
+            largest = max(largest, fabs(u[i * k + c]))
+        step = 6e-6 / largest if largest > 0.0 else 0.0
+        for c in range(k):
+            moved[i * k + c] = z[i * k + c] + step * u[i * k + c]
+            other[i * k + c] = z[i * k + c] - step * u[i * k + c]
+    run_loss(job, GRADIENT, first, n, moved, r, r, &unused)
+    run_loss(job, GRADIENT, first, n, other, moved, moved, &unused)
+    for i in range(n):
+        largest = 0.0
+        for c in range(k):
+            largest = max(largest, fabs(u[i * k + c]))
+        for c in range(k):
+            r[i * k + c] = (r[i * k + c] - moved[i * k + c]) * (largest / 12e-6) if largest > 0.0 else 0.0
+
+
+cdef void add_outer(const LinearJob* job, Py_ssize_t n, const double* x, double* scaled, const double* h,
+                    double* hessian) noexcept nogil:
+    """hessian += Σ_i h_i·x_i·x_iᵀ, its upper triangle; h are as far apart as outputs. BLAS has squares only, so that
+    positive and negative h go one after the other."""
+    cdef Py_ssize_t i, j, p = job.columns, k = job.block.outputs, count, pass_
+    cdef int rows, columns = <int>p
+    cdef double one = 1.0, sign, factor
+    for pass_ in range(2):
+        sign = 1.0 - 2.0 * pass_
+        count = 0
+        for i in range(n):
+            if h[i * k] * sign > 0.0 or (pass_ == 0 and h[i * k] != h[i * k]):
+                factor = sqrt(fabs(h[i * k]))
+                for j in range(p):
+                    scaled[count * p + j] = factor * x[i * p + j]
+                count += 1
+        rows = <int>count
+        if count > 0:
+            dsyrk(b"L", b"N", &columns, &rows, &sign, scaled, &columns, &one, hessian, &columns)
+
+
+cdef void add_hessian(const LinearJob* job, Block* block, const double* z, const double* h, double* x, double* scaled,
+                      double* unit, double* moved, double* other, double* curve, double* sums) noexcept nogil:
+    """The block's part of the Hessian: for each output, or, of a loss whose scores act on each other, for each pair."""
+    cdef Py_ssize_t i, j, c, a, n = block.rows, k = block.outputs, p = job.columns
+    job.products.gather(block.data, block.indices, block, x, p)
+    for i in range(n):
+        if p > block.features:
+            x[i * p + p - 1] = 1.0
+    if block.careful:
+        for i in range(n):
+            for c in range(k):
+                if h[i * k + c] != 0.0:
+                    break
+            else:
+                memset(x + i * p, 0, p * sizeof(double))
+    if not job.crossed:
+        for c in range(k):
+            add_outer(job, n, x, scaled, h + c, sums + c * p * p)
+        return
+    for c in range(k):
+        for i in range(n):
+            for a in range(k):
+                unit[i * k + a] = a == c
+        slope_along(job, block.first, n, z, unit, moved, other, curve)
+        for a in range(c, k):
+            add_outer(job, n, x, scaled, curve + a, sums + (c * k + a) * p * p)
+
+
+cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial) noexcept nogil:
+    """One strip: what run_job calls."""
+    cdef Py_ssize_t k = job.block.outputs, size = job.rows * k, numbers = job.rows * job.columns, index, first, n, i
+    cdef double* sums = job.sums + start // job.strip * job.size
+    cdef Block block
+    # z, gradient, hessian, u and two more; X as doubles, and once more
+    cdef double* z = <double*>malloc((6 * size + 2 * numbers) * sizeof(double))
+    cdef double* gradient = z + size
+    cdef double* hessian = gradient + size
+    cdef double* u = hessian + size
+    cdef double* moved = u + size
+    cdef double* other = moved + size
+    cdef double* x = other + size
+    cdef double* scaled = x + numbers
+    memset(partial, 0, sizeof(Partial))
+    if z == NULL:
+        partial.flags = NO_MEMORY
+        return
+    memset(sums, 0, job.size * sizeof(double))
+    for index in range((stop - start + job.rows - 1) // job.rows):
+        first = start + index * job.rows
+        n = min(job.rows, stop - first)
+        aim(job, first, n, &block)
+        scores(job, &block, x, job.weights, job.intercepts, z)
+        if job.mode == LOSS:
+            run_loss(job, LOSS, first, n, z, NULL, NULL, partial)
+            continue
+        block.careful = not job.products.is_finite(z, n * k)
+        if job.mode & PRODUCT:
+            scores(job, &block, x, job.direction, job.direction_intercepts, u)
+            if job.crossed:
+                slope_along(job, first, n, z, u, moved, other, gradient)
+            else:
+                run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
+                for i in range(n * k):
+                    gradient[i] = hessian[i] * u[i] if hessian[i] != 0.0 else 0.0
+            add_gradient(job, &block, x, gradient, sums)
+        elif job.mode & FULL:
+            run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
+            add_gradient(job, &block, x, gradient, sums)
+            add_hessian(job, &block, z, hessian, x, scaled, u, moved, other, gradient,
+                        sums + k * (block.features + 1))
+        else:
+            run_loss(job, LOSS | GRADIENT, first, n, z, gradient, NULL, partial)
+            add_gradient(job, &block, x, gradient, sums)
+    free(z)
+
+
+# ---- what Python sees ------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class LinearPass:
+    """A loss bound to its parameters, X and y: what `fastloss.LinearLoss` calls.
+
+    Parameters
+    ----------
+    evaluator : of the loss
+    products : a capsule with Products for this kind of X
+    storage : the number of X's Storage
+    data : X itself, or the values of a sparse one
+    pitch : numbers between dense rows, or columns
+    indices, starts : of sparse X; starts are indptr, or, of columns, a row of n_features for each strip's beginning
+    strip : rows of a strip of sparse columns
+    n_samples, n_features : X's shape
+    y, sample_weight : arrays; None: no weights
+    n_outputs : scores of a sample
+    flat : whether y and scores are (n,)
+    fit_intercept : whether the Hessian has an intercept
+    """
+
+    cdef LinearJob job
+    cdef object evaluator
+    cdef tuple alive
+    cdef double weight_sum
+    cdef double cost  # ns of a whole pass, about
+    cdef readonly bint uses_blas
+
+    def __init__(self, evaluator, products, int storage, cnp.ndarray data, Py_ssize_t pitch, indices, starts,
+                 Py_ssize_t strip, Py_ssize_t n_samples, Py_ssize_t n_features, y, sample_weight, Py_ssize_t n_outputs,
+                 bint flat, bint fit_intercept):
+        cdef LinearJob* job = &self.job
+        cdef Block* block = &job.block
+        cdef cnp.ndarray targets = as_array(y, "y"), weights = None
+        cdef Py_ssize_t row_bytes
+        cdef object shape = (n_samples, n_outputs)
+        if flat:
+            shape = (n_samples,)
+        if sample_weight is not None:
+            weights = as_array(sample_weight, "sample_weight")
+        memset(job, 0, sizeof(LinearJob))
+        self.evaluator = evaluator
+        job.products = <const Products*>PyCapsule_GetPointer(products, "fastloss.Products")
+        job.storage = <Storage>storage
+        job.itemsize = cnp.PyArray_ITEMSIZE(data)
+        job.columns = n_features + fit_intercept
+        block.data = cnp.PyArray_DATA(data)
+        block.pitch = pitch
+        block.rows = n_samples
+        block.features = n_features
+        block.outputs = n_outputs
+        row_bytes = max(<Py_ssize_t>1, cnp.PyArray_NBYTES(data) // n_samples)
+        if indices is not None:
+            block.indices = cnp.PyArray_DATA(<cnp.ndarray?>indices)
+            block.starts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray?>starts)
+        # A block's numbers stay in the L1 cache where loops go over them, in L2 where BLAS does, or where only one row
+        # of each column follows another; and no fewer rows than a loss's run is worth.
+        job.blas = indices is None and (n_outputs >= BLAS_OUTPUTS or (n_outputs > 1 and storage == DENSE_COLUMNS))
+        if job.blas:
+            job.rows = min(max(<Py_ssize_t>64, 262144 // row_bytes), <Py_ssize_t>1024)
+        elif storage == DENSE_COLUMNS:
+            job.rows = min(max(<Py_ssize_t>256, 524288 // row_bytes), <Py_ssize_t>4096)
+        elif storage == DENSE_ROWS:
+            job.rows = min(max(<Py_ssize_t>32, 65536 // row_bytes), <Py_ssize_t>512)
+        else:
+            job.rows = min(max(<Py_ssize_t>32, 131072 // row_bytes), <Py_ssize_t>1024)
+        job.rows = min(job.rows, max(<Py_ssize_t>32, 131072 // n_outputs))
+        job.rows -= job.rows % 4
+        if storage == SPARSE_COLUMNS:
+            job.strip = job.rows = strip
+        self.uses_blas = job.blas
+        self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(
+            targets, np.broadcast_to(np.float64(0.0), shape), weights))
+        self.cost = 0.3 * cnp.PyArray_SIZE(data) * n_outputs
+
+    cdef object describe(self, cnp.ndarray y, cnp.ndarray z, cnp.ndarray weights):
+        """The loss's job, checked, with its weights summed up. Returns what must live as long."""
+        cdef LinearJob* job = &self.job
+        cdef Job* elements = &job.loss.elements
+        cdef RowJob* rows = &job.loss.rows
+        cdef Evaluator pointwise
+        cdef RowEvaluator by_row
+        cdef double pair[2]
+        cdef Total total
+        cdef cnp.ndarray alive
+        if isinstance(self.evaluator, RowEvaluator):
+            by_row = <RowEvaluator>self.evaluator
+            alive = by_row.describe(rows, y, z, weights)
+            job.rows_of_scores = job.crossed = True
+            job.run = <run_chunk>rows.kernel.run_f64
+            rows.y_pred.outer_stride = rows.classes * sizeof(double)
+            rows.y_pred.inner_stride = sizeof(double)
+            self.cost += rows.rows * rows.classes * by_row.cost
+            self.weight_sum = rows.rows
+            rows.mode = WEIGHT
+            total = run_job(rows, rows.rows, 32, job.run, 1)
+            by_row.raise_faults(total.flags, y, weights, rows.classes, cnp.NPY_DOUBLE)
+            if rows.weighted:
+                self.weight_sum = total.value
+                if total.value == 0.0 and not total.flags & COUNTED:
+                    self.weight_sum = 1.0  # all rows are ignored: nothing, of nothing
+                rows.weight_unit = weight_unit(&self.weight_sum)
+            rows.scale = 1.0 / self.weight_sum
+            return alive
+        pointwise = <Evaluator?>self.evaluator
+        alive = pointwise.describe(elements, y, z, weights)
+        job.crossed = elements.kernel.pair
+        job.run = <run_chunk>elements.kernel.run_f64
+        elements.y_pred.inner_stride = (2 if elements.kernel.pair else 1) * sizeof(double)
+        elements.y_pred.outer_stride = elements.inner * elements.y_pred.inner_stride
+        self.cost += elements.size * pointwise.cost
+        self.weight_sum = elements.size
+        elements.mode = WEIGHT
+        if elements.weighted:
+            total = run_job(elements, elements.size, 4096, job.run, 1)
+            pointwise.raise_faults(total.flags, y, weights, cnp.NPY_DOUBLE)
+            self.weight_sum = total.value
+            elements.weight_unit = weight_unit(&self.weight_sum)
+        if elements.target != ANY_REAL and elements.class_weight == NULL:
+            # only class weights make a pass over weights look at the targets
+            pair[0] = pair[1] = 1.0
+            elements.class_weight = pair
+            elements.weighted = True
+            total = run_job(elements, elements.size, 4096, job.run, 1)
+            elements.class_weight = NULL
+            elements.weighted = weights is not None
+            pointwise.raise_faults(total.flags, y, weights, cnp.NPY_DOUBLE)
+        elements.scale = 1.0 / self.weight_sum
+        return alive
+
+    def evaluate(self, int mode, cnp.ndarray weights, cnp.ndarray intercepts, direction, direction_intercepts,
+                 n_threads):
+        """The mean loss, and the sums by coefficients, by intercepts, and of the Hessian, where `mode` asks for them.
+
+        weights, direction : (n_outputs, n_features) beside dense X, else (n_features, n_outputs), contiguous
+        intercepts, direction_intercepts : (n_outputs,)
+        """
+        cdef LinearJob job = self.job
+        cdef Py_ssize_t n = job.block.rows, k = job.block.outputs, strips, p = job.columns
+        cdef cnp.ndarray sums
+        cdef Total total
+        cdef int threads
+        cdef double value
+        job.mode = mode
+        job.weights = <const double*>cnp.PyArray_DATA(weights)
+        job.intercepts = <const double*>cnp.PyArray_DATA(intercepts)
+        if mode & PRODUCT:
+            job.direction = <const double*>cnp.PyArray_DATA(<cnp.ndarray?>direction)
+            job.direction_intercepts = <const double*>cnp.PyArray_DATA(<cnp.ndarray?>direction_intercepts)
+        if mode != LOSS:
+            job.size = k * (job.block.features + 1)
+        if mode & FULL:
+            job.size += (k * k if job.crossed else k) * p * p
+        if job.storage != SPARSE_COLUMNS:
+            strips = min(max(<Py_ssize_t>4, STRIPS_SIZE // max(<Py_ssize_t>1, job.size)), <Py_ssize_t>64)
+            job.strip = (n + strips - 1) // strips
+            job.strip = (job.strip + job.rows - 1) // job.rows * job.rows
+        strips = (n + job.strip - 1) // job.strip
+        sums = np.empty((strips, job.size))
+        job.sums = <double*>cnp.PyArray_DATA(sums)
+        threads = threads_for(n_threads, self.cost * (p if mode & FULL else 1), strips)
+        total = run_job(&job, n, job.strip, <run_chunk>run_linear, threads)
+        if total.flags & NO_MEMORY:
+            raise MemoryError
+        value = total.value
+        if isinf(value) and mode & LOSS:  # the sum may overflow where the mean does not
+            if job.rows_of_scores:
+                job.loss.rows.reduced = True
+            else:
+                job.loss.elements.reduced = True
+            job.mode = LOSS
+            job.size = 0
+            total = run_job(&job, n, job.strip, <run_chunk>run_linear, threads)
+            value = ldexp(total.reduced / self.weight_sum, 64)
+        else:
+            value /= self.weight_sum
+        return value, sums.sum(axis=0)
