@@ -1,11 +1,11 @@
-"""The command: `python -m bench [losses|train|targets|imbalance|gallery] [options]`."""
+"""The command: `python -m bench [losses|linear|train|targets|imbalance|gallery] [options]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import gallery, imbalance, losses, machine, targets, train
+from . import gallery, imbalance, linear, losses, machine, targets, train
 from .cases import all_cases
 from .peers import PEERS
 
@@ -23,12 +23,12 @@ def threads(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmark of fastloss: bench/README.md")
-    parser.add_argument("command", nargs="?", choices=["all", "losses", "train", "targets", "imbalance", "gallery"],
-                        default="all",
-                        help="losses: the table of speeds; train: logistic models of real data; targets: the goals of "
-                             "speed and size, and how far they are met; imbalance: where a sharp loss draws the line "
-                             "between classes of unequal size; gallery: the curves of all losses; all (the default): "
-                             "train, then losses")
+    parser.add_argument("command", nargs="?", default="all",
+                        choices=["all", "losses", "linear", "train", "targets", "imbalance", "gallery"],
+                        help="losses: the table of speeds; linear: evaluations and fits of linear models, and their "
+                             "goals; train: logistic models of real data; targets: the goals of speed and size, and "
+                             "how far they are met; imbalance: where a sharp loss draws the line between classes of "
+                             "unequal size; gallery: the curves of all losses; all (the default): train, then losses")
     parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
                         help=f"of {'; '.join(all_cases())}. All by default")
     parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[],
@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.03, help="for each competitor in each measurement")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), help="folder of JSON file and figure")
     parser.add_argument("--no-figure", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="linear only: a hundredth of the samples, nothing written")
     parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
     options = parser.parse_args()
     options.threads = list(dict.fromkeys(options.threads))
@@ -53,6 +54,8 @@ def main() -> None:
         print()
     if options.command in ("all", "losses"):
         losses.run(options)
+    if options.command == "linear":
+        linear.run(options)
     if options.command == "targets":
         targets.run(options)
     if options.command == "imbalance":

@@ -5,7 +5,10 @@
 >>> value, gradient = loss.loss_gradient([0, 1, 1], [0.3, -1.2, 2.0])
 """
 
+import typing
+
 from ._config import show_config
+from ._linear_cross_entropy import linear_cross_entropy
 from ._version import __version__
 from .binary import (
     AsymmetricFocal,
@@ -22,8 +25,8 @@ from .class_weight import DynamicClassWeight, class_weights
 from .display import LossCurveDisplay
 from .guide import guide
 from .kernels._driver import get_num_threads, set_num_threads
-from .loss import Loss, available, get
 from .linear import LinearLoss
+from .loss import Loss, available, get
 from .multiclass import (
     Brier,
     CrossEntropy,
@@ -59,12 +62,28 @@ from .regression import (
     Tweedie,
 )
 
+if typing.TYPE_CHECKING:
+    from .estimators import LinearClassifier, LinearRegressor
+
 __all__ = [
     "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Brier",
     "CrossEntropy", "DynamicClassWeight", "EarthMover", "EpsilonInsensitive", "Expectile", "Exponential", "Fair",
-    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence", "LinearLoss",
-    "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial",
-    "Perceptron", "Poisson", "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1",
-    "SquaredEpsilonInsensitive", "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__",
-    "available", "class_weights", "get", "get_num_threads", "guide", "set_num_threads", "show_config",
+    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence",
+    "LinearClassifier", "LinearLoss", "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber",
+    "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson", "PolyCrossEntropy",
+    "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError",
+    "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__", "available", "class_weights", "get",
+    "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads", "show_config",
 ]
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name in ("LinearClassifier", "LinearRegressor"):  # on first use: they import scikit-learn, which is an extra
+        from . import estimators
+        globals()[name] = getattr(estimators, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

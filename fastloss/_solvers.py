@@ -19,6 +19,7 @@ Vector = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 _DENSE = 1000  # coefficients of which a matrix is kept: 8 MB, and some 10 ms to factorise
 _PAIRS = 50  # steps that BFGS remembers in place of a larger matrix
+_NOTHING = 1e-12  # share of the start's objective that is 0 but for rounding: a fit through all targets
 _TRIALS = 60  # step sizes that a line search tries: halving, it has then left the range of rounding
 
 
@@ -60,7 +61,7 @@ def lbfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_
         "maxiter": max_iter, "maxfun": _TRIALS * max_iter, "maxcor": 20, "maxls": _TRIALS, "ftol": 0.0, "gtol": flat})
     if found.status == 1:
         return Found(found.x, found.fun, found.nit, _too_many(max_iter))
-    return Found(found.x, found.fun, found.nit, _stall(found.fun, found.jac, found.hess_inv @ found.jac, flat))
+    return Found(found.x, found.fun, found.nit, _stall(found.fun, found.jac, found.jac @ (found.hess_inv @ found.jac), flat))
 
 
 def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
@@ -79,6 +80,8 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
             return Found(coef, value, n_iter)
         if n_iter == max_iter:
             break
+        if not (np.isfinite(gradient).all() and (len(coef) > _DENSE or np.isfinite(hessian).all())):
+            return Found(coef, value, n_iter, "its derivatives left the range of numbers, so it may have no minimum")
         if len(coef) <= _DENSE:
             step = _newton_step(gradient, hessian)
         else:
@@ -89,11 +92,11 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
         size = 1.0
         for _ in range(_TRIALS):
             lower = problem.loss(coef + size * step)
-            if lower <= value + 1e-4 * size * slope:  # not of NaN, beyond the loss's domain
+            if lower <= value + 0.1 * size * slope:  # not of NaN, beyond the loss's domain
                 break
             size /= 2
         if not lower < value:
-            return Found(coef, value, n_iter, _stall(value, gradient, step, flat))
+            return Found(coef, value, n_iter, _stall(value, gradient, slope, flat))
         coef, value = coef + size * step, lower
         watch(value)
     return Found(coef, value, max_iter, _too_many(max_iter))
@@ -101,14 +104,15 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
 
 def _newton_step(gradient: Vector, hessian: Vector) -> Vector:
     """-H⁻¹·gradient. Where H is not positive definite its eigenvalues' absolute values take their place, so that the
-    step goes down; where it is singular, as softmax makes it, a little is added."""
+    step goes down; where it is singular, as softmax makes it, a little is added: as much as rounding and differences leave
+    uncertain."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh  # type: ignore[import-untyped]
 
     curvature = np.abs(np.diag(hessian))
     # Scaled to a diagonal of ones, so that units do not matter.
     scale = np.sqrt(np.maximum(curvature, 1e-8 * curvature.max())) if curvature.any() else np.ones(len(gradient))
     scaled = hessian / np.multiply.outer(scale, scale)
-    scaled.flat[:: len(scaled) + 1] += 1e-12
+    scaled.flat[:: len(scaled) + 1] += 1e-10
     try:
         return -cho_solve(cho_factor(scaled, lower=True), gradient / scale) / scale
     except LinAlgError:
@@ -145,40 +149,84 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
     """BFGS with a line search for weak Wolfe conditions, which goes on where a loss has kinks, and turns back at the
     end of a loss's domain.
 
-    It also ends when the objective has fallen by no more than `tol` of itself in as many iterations as there are
-    coefficients, and ten.
+    For losses >= 0. It also ends when the objective has fallen by no more than `tol` of itself in as many iterations as
+    there are coefficients, and ten. Where it stands on a kink, and no step goes down by the gradient, it gathers those
+    around until their shortest combination leads down, or is 0.
 
     A. S. Lewis and M. L. Overton, Nonsmooth optimization via quasi-Newton methods, Mathematical Programming 141, 2013.
     """
     coef = start
     value, gradient = problem.loss_gradient(coef)
+    first = value
     flat = tol * (_largest(gradient) if scale is None else scale)
     inverse = _InverseHessian(len(coef))
     values: deque[float] = deque([value], maxlen=min(len(coef), _DENSE) + 11)
-    for n_iter in range(max_iter):
-        if _largest(gradient) <= flat:
-            return Found(coef, value, n_iter)
-        step = -inverse.times(gradient)
-        slope = float(gradient @ step)
+    recent = deque([gradient], maxlen=2 * _PAIRS)
+    around: list[Vector] = []
+    trouble = ""
+    for n_iter in range(max_iter + 1):
+        if _largest(gradient) <= flat or abs(value) <= _NOTHING * abs(first):
+            trouble = ""
+            break
+        if n_iter == max_iter:
+            trouble = _too_many(max_iter)
+            break
+        slow = len(values) == values.maxlen and values[0] - value <= tol * abs(value)
+        if slow:
+            around = list(recent)
+        if around:
+            step = -_shortest([gradient, *around])
+            slope = -float(step @ step)
+        else:
+            step = -inverse.times(gradient)
+            slope = float(gradient @ step)
         size, low, high = 1.0, 0.0, np.inf
+        reached = beside = None
         for _ in range(_TRIALS if slope < 0 else 0):
-            lower, other = problem.loss_gradient(coef + size * step)
-            if not lower <= value + 1e-4 * size * slope:
+            other_value, other = problem.loss_gradient(coef + size * step)
+            if not other_value <= value + 1e-4 * size * slope:  # or NaN, beyond the loss's domain
                 high = size
-            elif other @ step < 0.9 * slope:
-                low = size
+                # Its tangent passes just below this point: how far is what a minimum found by it may be off.
+                if beside is None and value - other_value + size * float(other @ step) <= 1e-8 * abs(value):
+                    beside = other
             else:
-                break
+                reached = size, other_value, other
+                if other @ step >= 0.9 * slope:
+                    break
+                low = size
             size = (low + high) / 2 if high < np.inf else 2 * low
-        else:  # it does not fall even beside the start, but for rounding
-            return Found(coef, value, n_iter)
-        inverse.update(size * step, other - gradient)
-        coef, value, gradient = coef + size * step, lower, other
-        values.append(value)
-        watch(value)
-        if len(values) == values.maxlen and values[0] - value <= tol * abs(value):
-            return Found(coef, value, n_iter + 1)
-    return Found(coef, value, max_iter, _too_many(max_iter))
+        least = (tol if slow else _NOTHING / 10) * abs(value)
+        if reached is not None and value - reached[1] > least:
+            size, value, other = reached
+            inverse.update(size * step, other - gradient)
+            coef, gradient = coef + size * step, other
+            if slow:
+                values.clear()
+            values.append(value)
+            recent.append(gradient)
+            watch(value)
+            around.clear()
+            continue
+        if slow:
+            trouble = ""
+            break
+        # On a kink, as at a start where many residuals are 0, one gradient is not enough to go down by.
+        trouble = _stall(value, gradient, slope, flat)
+        if not trouble or beside is None or len(around) == 2 * _PAIRS:
+            break
+        around.append(beside)
+    return Found(coef, value, n_iter, trouble)
+
+
+def _shortest(gradients: list[Vector]) -> Vector:
+    """The shortest vector of a convex hull: its negative goes down on all sides of a kink, and is 0 at a minimum."""
+    from scipy.optimize import nnls
+
+    rows = np.array(gradients)
+    scale = np.abs(rows).max()
+    # With these rows Σ shares = 1 need not be asked for: the best shares are a multiple of those.
+    shares = nnls(np.vstack([rows.T / scale, np.ones(len(rows))]), np.append(np.zeros(rows.shape[1]), 1.0))[0]
+    return np.asarray(shares @ rows / shares.sum(), dtype=np.float64)
 
 
 class _InverseHessian:
@@ -208,6 +256,8 @@ class _InverseHessian:
     def update(self, step: Vector, change: Vector) -> None:
         """Learns that the gradient changed so over a step."""
         curvature = float(step @ change)
+        if curvature <= 1e-290:  # rounding, or a line search that ended where a loss's domain ends
+            return
         if self._size > _DENSE:
             self._pairs.append((step, change, curvature))
             self._factor = curvature / float(change @ change)
@@ -228,9 +278,9 @@ def _too_many(max_iter: int) -> str:
     return f"{max_iter} iterations (max_iter) were not enough"
 
 
-def _stall(value: float, gradient: Vector, step: Vector, flat: float) -> str:
+def _stall(value: float, gradient: Vector, slope: float, flat: float) -> str:
     """What is wrong where no step makes the objective fall: nothing if one could not have been seen."""
-    if _largest(gradient) <= flat or abs(float(gradient @ step)) <= 1e-9 * abs(value):
+    if _largest(gradient) <= flat or abs(slope) <= 1e-9 * abs(value):
         return ""
     return f"the objective stopped falling while the gradient was {_largest(gradient):.2g}, for {flat:.2g} asked"
 

@@ -18,7 +18,9 @@ Vector = NDArray[np.float64]
 
 # What a pass computes; and how X is stored: as in kernels/_linear.pyx and kernels/types.pxd.
 _LOSS, _GRADIENT, _PRODUCT, _FULL = 1, 2, 8, 16
-_DENSE_ROWS, _DENSE_COLUMNS, _SPARSE_ROWS, _SPARSE_COLUMNS = range(4)
+_DENSE_ROWS, _DENSE_COLUMNS, _STRIDED, _SPARSE_ROWS, _SPARSE_COLUMNS = range(5)
+# From so many outputs on, BLAS is faster (measured).
+_BLAS_OUTPUTS = 16
 
 
 class LinearLoss:
@@ -37,9 +39,9 @@ class LinearLoss:
         Any loss of scores, or its name as `get` takes it. Losses of rows, such as `CrossEntropy`, have a row of W for
         each class, and `GaussianNLL` two, for mean and log variance.
     X : array-like or sparse of shape (n, d)
-        Dense, in C or F order or with strided rows (C) or columns (F), or CSR or CSC; float32 or float64. float32 is
-        read as it is, and computed with in float64. Numbers of other types, and arrays of other strides, are copied
-        once, as are the indices and values of CSC whose rows are not sorted. It must not change afterwards.
+        Dense, of any strides, or CSR or CSC; float32 or float64. float32 is read as it is, and computed with in
+        float64. Numbers of other types are copied once, as is CSC whose rows are not sorted. It must not change
+        afterwards.
     y : array-like of shape (n,) or (n, k)
         As the loss takes its ``y_true``: k targets give k columns of scores.
     sample_weight : array-like of shape (n,) or (n, k), optional
@@ -79,7 +81,8 @@ class LinearLoss:
 
     Class weights, also those of a `DynamicClassWeight`, are looked up when the object is made.
 
-    A dense array in C order is read about as fast as memory gives it. Sparse columns (CSC) are read twice; besides,
+    A dense array in C order is read about as fast as memory gives it; one whose rows and columns both have strides is
+    slower, and goes through a copy of a block. Sparse columns (CSC) are read twice; besides,
     1/16 of the scores or more are held at a time.
 
     Examples
@@ -89,7 +92,7 @@ class LinearLoss:
     >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 1, 0, 1])
     >>> objective = fl.LinearLoss("binary_cross_entropy", X, y, l2=0.1)
     >>> minimize(objective.loss_gradient, np.zeros(2), jac=True).x.round(4)
-    array([ 0.6674, -0.9985])
+    array([ 0.6367, -0.9551])
     """
 
     def __init__(self, loss: Loss | str, X: Any, y: ArrayLike, *, sample_weight: ArrayLike | None = None,
@@ -107,7 +110,7 @@ class LinearLoss:
         target = _checks.as_array(y, "y")
         self.n_outputs = _outputs(loss, target, n_classes)
         self._flat = target.ndim == 1 and not isinstance(loss, RowLoss) and not loss._outputs
-        design = _sparse(X, self.n_outputs) if hasattr(X, "tocsr") else _dense(X)
+        design = _sparse(X, self.n_outputs) if hasattr(X, "tocsr") else _dense(X, self.n_outputs)
         self._X, self._storage = design.X, design.storage
         self.n_samples, self.n_features = design.X.shape
         if len(target) != self.n_samples:
@@ -123,9 +126,10 @@ class LinearLoss:
         products = kernels.products.bind(design.storage, design.data.dtype == np.float64,
                                          design.indices is not None and design.indices.dtype == np.int64)
         self._pass = _linear.LinearPass(
-            loss._evaluator, products, design.storage, design.data, design.pitch, design.indices, design.starts,
-            design.strip, self.n_samples, self.n_features, target, weight, self.n_outputs, self._flat,
-            self._fit_intercept)
+            loss._evaluator, products, design.storage, design.data, design.pitch, design.step, design.indices,
+            design.starts, design.strip, design.blas, self.n_samples, self.n_features, target, weight, self.n_outputs,
+            self._flat, self._fit_intercept)
+        self._blas = design.blas
 
     def loss(self, coef: ArrayLike) -> float:
         """The objective.
@@ -235,7 +239,7 @@ class LinearLoss:
 
     def _evaluate(self, mode: int, W: Vector, b: Vector, V: Vector | None = None,
                   c: Vector | None = None) -> tuple[float, Vector]:
-        blas = _blas().limit(limits=1, user_api="blas") if self._pass.uses_blas or mode == _FULL else _NOTHING
+        blas = _blas().limit(limits=1, user_api="blas") if self._blas or mode == _FULL else _NOTHING
         with blas:
             return self._pass.evaluate(mode, self._stored(W), np.ascontiguousarray(b),
                                        None if V is None else self._stored(V),
@@ -264,7 +268,7 @@ _NOTHING = contextlib.nullcontext()
 @cache
 def _blas() -> Any:
     """The BLAS libraries, to keep them to one thread inside ours."""
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()
 
@@ -298,23 +302,27 @@ class _Design(NamedTuple):
     storage: int
     data: np.ndarray
     pitch: int = 0
+    step: int = 0
     indices: np.ndarray | None = None
     starts: np.ndarray | None = None
     strip: int = 0
+    blas: bool = False
 
 
-def _dense(X: Any) -> _Design:
+def _dense(X: Any, outputs: int) -> _Design:
     X = _checks.as_array(X, "X")
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n, d), got {_checks.shape(X)}")
     if X.dtype not in (np.float32, np.float64):
         X = X.astype(np.float64)
-    if not (_pitch(X) or _pitch(X.T)):
-        X = np.ascontiguousarray(X)
     # of an array that is both, what makes the longer loops
-    if _pitch(X.T) and (X.shape[1] == 1 or not _pitch(X)):
-        return _Design(X, _DENSE_COLUMNS, X, _pitch(X.T))
-    return _Design(X, _DENSE_ROWS, X, _pitch(X))
+    columns = _pitch(X.T) > 0 and (X.shape[1] == 1 or _pitch(X) == 0)
+    blas = outputs >= _BLAS_OUTPUTS or (outputs > 1 and columns)
+    if (blas and X.dtype != np.float64) or not (columns or _pitch(X)):
+        return _Design(X, _STRIDED, X, X.strides[0], X.strides[1], blas=blas)
+    if columns:
+        return _Design(X, _DENSE_COLUMNS, X, _pitch(X.T), blas=blas)
+    return _Design(X, _DENSE_ROWS, X, _pitch(X), blas=blas)
 
 
 def _pitch(X: np.ndarray) -> int:
@@ -352,7 +360,7 @@ def _sparse(X: Any, outputs: int) -> _Design:
     data = np.ascontiguousarray(X.data)
     starts = np.ascontiguousarray(X.indptr, dtype=np.int64)
     if by_rows:
-        return _Design(X, _SPARSE_ROWS, data, 0, indices, starts)
+        return _Design(X, _SPARSE_ROWS, data, indices=indices, starts=starts)
     # Where each column's part of each strip begins: few strips, so that parts are not too short.
     n, d = X.shape
     strips = int(np.clip(min(2**21 // max(1, d * outputs), len(data) // max(1, 16 * d)), 4, 16))
@@ -361,4 +369,4 @@ def _sparse(X: Any, outputs: int) -> _Design:
     table = np.empty((len(edges), d), np.int64)
     for j in range(d):
         table[:, j] = starts[j] + np.searchsorted(indices[starts[j]:starts[j + 1]], edges)
-    return _Design(X, _SPARSE_COLUMNS, data, 0, indices, table, strip)
+    return _Design(X, _SPARSE_COLUMNS, data, indices=indices, starts=table, strip=strip)

@@ -1,8 +1,8 @@
-"""LinearLoss: values and derivatives written out in extended precision, every form of X, weights, threads, memory, errors,
-and what optimisers and scikit-learn make of it.
+"""LinearLoss: values and derivatives written out in extended precision, every form of X, weights, threads, memory,
+errors, and what optimisers and scikit-learn make of it.
 
-The losses themselves have their own tests: here they give the loss and the derivatives of each sample, and what is made
-of X and of those is written out beside them.
+The losses have tests of their own. Here they say the loss and the derivatives of each sample, and what LinearLoss makes
+of X and of those is written out beside it.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 import fastloss as fl
-from calls import with_class_weight
+from calls import both_dtypes, with_class_weight
 from reference import DEFAULTS, INSTANCES, PAIRS, is_binary, scaled, targets
 from reference_rows import (
     ROW_DEFAULTS,
@@ -50,6 +51,8 @@ all_losses = pytest.mark.parametrize("loss", ALL, ids=repr)
 each_loss = pytest.mark.parametrize("loss", ONE_EACH, ids=repr)
 each_row_loss = pytest.mark.parametrize("loss", ROW_DEFAULTS, ids=repr)
 both_intercepts = pytest.mark.parametrize("fit_intercept", [True, False])
+each_indexed = pytest.mark.parametrize("loss", [loss for loss in ROW_DEFAULTS if loss.target in (
+    "classes", "soft classes")], ids=repr)
 
 
 # ---- data, and the objective by hand ---------------------------------------------------------------------------------
@@ -68,8 +71,13 @@ def outputs(loss, k):
     return (2, False) if isinstance(loss, fl.GaussianNLL) else (k or 1, k is None)
 
 
+def classes(loss, k):
+    """What to say of them: labels of few samples may not name all."""
+    return (k or C) if is_row_loss(loss) else None
+
+
 def problem(loss, n=60, d=3, k=None, *, fit_intercept=True, form="index", seed=0):
-    """Data with scores in the loss's domain: numbers of both signs, or rows that are means of what the domain allows."""
+    """Data with scores in the loss's domain: of both signs, or, where that has ends, means of numbers inside."""
     rng = np.random.default_rng([seed, n, d])
     columns = outputs(loss, k)[0]
     if is_row_loss(loss):
@@ -83,7 +91,8 @@ def problem(loss, n=60, d=3, k=None, *, fit_intercept=True, form="index", seed=0
     if (low, high) == (-inf, inf):
         X, W = rng.normal(size=(n, d)), rng.normal(0, 2 / np.sqrt(max(d, 1)), (columns, d))
     else:
-        low, high = max(low, high - 3) + 0.05, min(high, low + 3) - 0.05
+        low, high = (low, low + 3) if high == inf else (max(low, high - 3), high)
+        low, high = low + 0.05, high - 0.05
         b = b if d and fit_intercept else rng.uniform(low, high, (columns, 1))
         X = rng.dirichlet(np.full(d, 0.5), n) if d else np.ones((n, 0))
         W = rng.uniform(low, high, (columns, d)) - b * fit_intercept
@@ -91,45 +100,39 @@ def problem(loss, n=60, d=3, k=None, *, fit_intercept=True, form="index", seed=0
 
 
 class ByHand(NamedTuple):
-    """In extended precision; `spread` has the sums of terms' absolute values, which rounding is relative to."""
-
     value: float
     gradient: np.ndarray
     scores: np.ndarray
+    #: the same of the terms' absolute values: what rounding errors are relative to
     spread: "ByHand | None" = None
 
 
-def dense(X):
-    return np.asarray(X.toarray() if sparse.issparse(X) else X)
-
-
 def by_hand(loss, X, y, coef, w=None, l2=0.0, fit_intercept=True):
-    """The objective written out; `w` are the weights, with class weights and ignored samples, which `loss` has not."""
-    X, y = dense(X).astype(np.longdouble), np.asarray(y)
+    """The objective in extended precision; `w` are all weights, those of classes too, which `loss` then has not."""
+    X = np.asarray(X.toarray() if sparse.issparse(X) else X).astype(np.longdouble)
     if fit_intercept:
         X = np.column_stack([X, np.ones(len(X), np.longdouble)])
     coef = np.asarray(coef).astype(np.longdouble).reshape(-1, X.shape[1])
     penalised = coef * (np.arange(X.shape[1]) < X.shape[1] - fit_intercept)
-    scores = X @ coef.T
-    size = np.abs(X) @ np.abs(coef).T
-    flat = y.ndim == 1 and not is_row_loss(loss) and not isinstance(loss, fl.GaussianNLL)
-    loss_, g, h = (part.astype(np.longdouble) for part in loss.loss_gradient_hessian(
-        y, (scores[:, 0] if flat else scores).astype(np.float64), reduction="none"))
-    w = np.ones(len(y)) if w is None else np.asarray(w)
-    w = np.broadcast_to(w.reshape(w.shape + (1,) * (loss_.ndim - w.ndim)), loss_.shape).astype(np.longdouble)
-    total = w.sum()
-    g, h, w = (part.reshape(len(y), -1) for part in (g, h, w))
+    penalty = l2 / 2 * (penalised**2).sum()
+    z, size = X @ coef.T, np.abs(X) @ np.abs(coef).T
+    if np.ndim(y) == 1 and not is_row_loss(loss) and not isinstance(loss, fl.GaussianNLL):
+        z, size = z[:, 0], size[:, 0]
+    parts = loss.loss_gradient_hessian(y, z.astype(np.float64), reduction="none")
+    losses, g, h = (part.astype(np.longdouble).reshape(len(X), -1) for part in parts)
     if is_row_loss(loss):
         h = np.abs(h).sum(axis=1, keepdims=True)  # no second derivative of a row is larger
-    moved = np.abs(g) + np.abs(h) * (1 + size)
-    return ByHand(
-        float((w.reshape(loss_.shape) * loss_).sum() / total + l2 / 2 * (penalised**2).sum()),
-        ((w * g).T @ X / total + l2 * penalised).ravel().astype(np.float64), scores.astype(np.float64)[:, 0] if flat
-        else scores.astype(np.float64),
-        ByHand(float((np.abs(w * loss_.reshape(len(y), -1)) + np.abs(w * g) * (1 + size)).sum() / abs(total)
-                     + l2 / 2 * (penalised**2).sum()),
-               ((np.abs(w) * moved).T @ np.abs(X) / abs(total) + l2 * np.abs(penalised)).ravel().astype(np.float64),
-               size.astype(np.float64)[:, 0] if flat else size.astype(np.float64)))
+    spread = np.abs(g) + np.abs(h) * (1 + size.reshape(len(X), -1))
+    w = np.ones(len(X)) if w is None else np.asarray(w)
+    w = np.broadcast_to(w.reshape(len(X), -1), losses.shape)
+    w = w.astype(np.longdouble) / w.astype(np.longdouble).sum()
+
+    def combined(losses, g, w, X, penalised, z):
+        return (float((w * losses).sum() + penalty), ((w * g).T @ X + l2 * penalised).ravel().astype(np.float64),
+                z.astype(np.float64))
+
+    of_terms = combined(np.abs(losses) + spread, spread, np.abs(w), np.abs(X), np.abs(penalised), size)
+    return ByHand(*combined(losses, g, w, X, penalised, z), ByHand(*of_terms))
 
 
 def assert_by_hand(model, coef, expected, tolerance=1e-12):
@@ -153,19 +156,19 @@ def weights(n, seed=0):
 @all_losses
 def test_every_loss_by_hand(loss, weighted):
     for (n, d, k), fit_intercept, form in itertools.product(
-            ((1, 1, None), (67, 3, None), (130, 9, 3)), (True, False), ("index", "rows")):
-        if form == "rows" and not is_row_loss(loss) or k and (is_row_loss(loss) or isinstance(loss, fl.GaussianNLL)):
+            ((1, 1, None), (67, 3, None), (130, 9, C)), (True, False), ("index", "rows")):
+        if (form == "rows" and not is_row_loss(loss)) or (k and outputs(loss, k)[0] != k):
             continue
         X, y, coef = problem(loss, n, d, k, fit_intercept=fit_intercept, form=form)
         w = weights(n) if weighted else None
         l2 = 0.3 if weighted else 0.0
         model = fl.LinearLoss(loss, X, y, sample_weight=w, l2=l2, fit_intercept=fit_intercept,
-                              n_classes=outputs(loss, k)[0] if is_row_loss(loss) else None)
+                              n_classes=classes(loss, k))
         assert_by_hand(model, coef, by_hand(loss, X, y, coef, w, l2, fit_intercept))
 
 
-SIZES = [(1, 1), (1, 700), (2, 3), (3, 0), (5, 129), (63, 8), (64, 16), (65, 17), (127, 31), (256, 1), (511, 33), (1000, 2),
-         (1025, 7), (2999, 13), (3000, 101), (700, 701)]
+SIZES = [(1, 1), (1, 700), (2, 3), (3, 0), (5, 129), (63, 8), (64, 16), (65, 17), (127, 31), (256, 1), (511, 33),
+         (1000, 2), (1025, 7), (2999, 13), (3000, 101), (700, 701)]
 
 
 @pytest.mark.parametrize(("loss", "k"), [(BCE, None), (BCE, 1), (fl.Huber(), 5), (fl.Poisson(), None), (CE, 2), (CE, 3),
@@ -173,11 +176,11 @@ SIZES = [(1, 1), (1, 700), (2, 3), (3, 0), (5, 129), (63, 8), (64, 16), (65, 17)
                          ids=str)
 def test_sizes(loss, k):
     for (n, d), fit_intercept in itertools.product(SIZES, (True, False)):
-        if not d + fit_intercept or n * d * (k or 1) > 2_000_000 or (k or 1) > 10 and n * d > 30_000:
-            continue
+        if d + fit_intercept == 0 or n * d > (30_000 if (k or 1) > 10 else 500_000):
+            continue  # nothing to fit; too long for a test
         X, y, coef = problem(loss, n, d, k, fit_intercept=fit_intercept)
         model = fl.LinearLoss(loss, X, y, sample_weight=weights(n), l2=1e-2, fit_intercept=fit_intercept,
-                              n_classes=k if is_row_loss(loss) else None)
+                              n_classes=classes(loss, k))
         columns, flat = outputs(loss, k)
         assert (model.n_samples, model.n_features, model.n_outputs) == (n, d, columns)
         assert model.n_coef == columns * (d + fit_intercept)
@@ -209,7 +212,7 @@ def test_intercepts_are_not_penalised():
                     plain.gradient_hessian(coef)[1] + np.diag(np.tile([2.0, 2.0, 0.0], 3)), rtol=1e-13, atol=1e-15)
 
 
-def test_names_and_losses():
+def test_losses_by_name():
     X, y, coef = problem(BCE, 50)
     for name in ("bce", "log_loss", "binary_cross_entropy"):
         assert fl.LinearLoss(name, X, y).loss(coef) == fl.LinearLoss(BCE, X, y).loss(coef)
@@ -256,7 +259,7 @@ def differences(function, x, step):
 def test_gradient_is_the_derivative_of_the_value(loss, fit_intercept):
     X, y, coef = problem(loss, 20, 2, fit_intercept=fit_intercept, seed=1)
     model = fl.LinearLoss(loss, X, y, sample_weight=weights(20), l2=0.2, fit_intercept=fit_intercept,
-                          n_classes=C if is_row_loss(loss) else None)
+                          n_classes=classes(loss, C))
     value, gradient = model.loss_gradient(coef)
     # a step of 1e-6 leaves 1e-10 of the value, and 1e-12 of the third derivative; no sample is that near to a kink
     assert_allclose(differences(model.loss, coef, 1e-6), gradient, rtol=1e-6,
@@ -268,7 +271,7 @@ def test_gradient_is_the_derivative_of_the_value(loss, fit_intercept):
 def test_hessians_are_the_derivative_of_the_gradient(loss, fit_intercept):
     X, y, coef = problem(loss, 20, 2, fit_intercept=fit_intercept, seed=1)
     model = fl.LinearLoss(loss, X, y, sample_weight=weights(20), l2=0.2, fit_intercept=fit_intercept,
-                          n_classes=C if is_row_loss(loss) else None)
+                          n_classes=classes(loss, C))
     expected = differences(lambda c: model.loss_gradient(c)[1], coef, 1e-5)
     # a step of 1e-5 leaves 1e-11 of the gradient, and 1e-10 of the fourth derivative
     close = {"rtol": 1e-6, "atol": 1e-7 * np.abs(expected).max()}
@@ -313,22 +316,23 @@ def test_hessians_by_hand(loss):
     for k, form in ((None, "index"), (3, "rows")):
         X, y, coef = problem(loss, 7, 2, C if is_row_loss(loss) else k, form=form, seed=2)
         w, l2 = weights(7), 0.2
-        model = fl.LinearLoss(loss, X, y, sample_weight=w, l2=l2, n_classes=C if is_row_loss(loss) else None)
+        model = fl.LinearLoss(loss, X, y, sample_weight=w, l2=l2, n_classes=classes(loss, C))
         one = np.column_stack([X, np.ones(7)])
         matrices = curvature(loss, y, model.scores(coef))
         share = w / (w.sum() * (y.shape[1] if y.ndim == 2 and not is_row_loss(loss) else 1))
         expected = np.einsum("i,icd,ia,ib->cadb", share, matrices, one, one).reshape(model.n_coef, -1)
         penalty = np.tile([l2, l2, 0.0], len(expected) // 3)
         expected[np.diag_indices_from(expected)] += penalty
-        # relative to the terms; 1e-9, as differences of an exact gradient would still have
+        # relative to the terms; differences of an exact gradient still have 1e-9, but less near the poles of 1/q
+        tolerance = 1e-7 if loss.get_params().get("inputs") == "probabilities" else 1e-9
         size = np.einsum("i,icd,ia,ib->cadb", share, np.abs(matrices), np.abs(one), np.abs(one)).max() + l2
         _, hessian = model.gradient_hessian(coef)
         assert hessian.shape == expected.shape and hessian.dtype == np.float64
-        assert_allclose(hessian, expected, rtol=0, atol=1e-9 * size)
+        assert_allclose(hessian, expected, rtol=0, atol=tolerance * size)
         for v in np.random.default_rng(0).normal(size=(3, model.n_coef)):
             product = model.hessian_product(coef, v)
             assert product.shape == (model.n_coef,) and product.dtype == np.float64
-            assert_allclose(product, expected @ v, rtol=0, atol=1e-9 * size * np.abs(v).sum())
+            assert_allclose(product, expected @ v, rtol=0, atol=tolerance * size * np.abs(v).sum())
 
 
 @pytest.mark.parametrize("form", ["C", "F", "float32", "CSR", "CSC"])
@@ -369,13 +373,11 @@ def test_hessian_products_are_linear_in_v(loss):
 # ---- forms of X ------------------------------------------------------------------------------------------------------
 
 
-def inside(X, *slices):
-    """X as a part of a larger array, full of NaN elsewhere."""
-    shape = [len(range(10**6)[s][:2 * n * abs(s.step or 1)]) + 5 for n, s in zip(X.shape, slices, strict=True)]
+def inside(X, rows, columns):
+    """X as a part of a larger array, amid NaN or other numbers."""
+    shape = [(s.start or 0) + (s.step or 1) * n + 2 for n, s in zip(X.shape, (rows, columns), strict=True)]
     large = np.full(shape, nan if X.dtype.kind == "f" else 99, X.dtype)
-    if X.dtype == bool:
-        large[:] = True
-    view = large[slices][:X.shape[0], :X.shape[1]]
+    view = large[rows, columns][:X.shape[0], :X.shape[1]]
     view[:] = X
     return view
 
@@ -400,6 +402,7 @@ DENSE = {
     "both": lambda X: inside(X, slice(1, None, 2), slice(2, None, 2)),
     "columns of a wider one": lambda X: inside(X, slice(3, None), slice(5, None)),
     "part of one in F order": lambda X: inside(X.T, slice(3, None), slice(5, None)).T,
+    "every second column in F order": lambda X: inside(X.T, slice(None, None, 2), slice(None)).T,
     "every second row in F order": lambda X: inside(X.T, slice(None), slice(None, None, 2)).T,
     "transposed": lambda X: X.T.copy().T,
     "rows backwards": lambda X: X[::-1].copy()[::-1],
@@ -421,25 +424,19 @@ def with_wide_indices(X):
 
 
 def disordered(X):
-    """Indices of each row, or column, backwards."""
-    for start, stop in itertools.pairwise(X.indptr):
-        X.indices[start:stop], X.data[start:stop] = X.indices[start:stop][::-1].copy(), X.data[start:stop][::-1].copy()
-    X.has_sorted_indices = False
-    return X
+    """The entries of each row, or column, backwards."""
+    lines = np.repeat(np.arange(len(X.indptr) - 1), np.diff(X.indptr))
+    order = np.lexsort((-X.indices, lines))
+    return type(X)((X.data[order], X.indices[order], X.indptr), shape=X.shape)
 
 
 def doubled(X):
-    """Every entry as two that add up to it, one after the other or at both ends of the row."""
-    half = X.data.dtype.type(2) if X.dtype.kind == "f" else 1
-    parts = (X.data / half, X.data - X.data / half) if X.dtype.kind == "f" else (X.data, 0 * X.data)
-    data, indices = [], []
-    for row, (start, stop) in enumerate(itertools.pairwise(X.indptr)):
-        own = [part[start:stop] for part in parts], [X.indices[start:stop]] * 2
-        order = np.arange(2 * (stop - start)) if row % 2 else np.repeat(np.arange(stop - start), 2) + np.tile(
-            [0, stop - start], stop - start)
-        data.append(np.concatenate(own[0])[order])
-        indices.append(np.concatenate(own[1])[order])
-    return type(X)((np.concatenate(data), np.concatenate(indices), 2 * X.indptr), shape=X.shape)
+    """Every entry as two that add up to it: all entries of a row, or column, and then all once more."""
+    parts = [X.data / 2] * 2 if X.dtype.kind == "f" else [X.data, 0 * X.data]
+    lines = np.repeat(np.arange(len(X.indptr) - 1), np.diff(X.indptr))
+    order = np.argsort(np.concatenate([lines, lines]), kind="stable")
+    data, indices = np.concatenate(parts).astype(X.dtype), np.concatenate([X.indices, X.indices])
+    return type(X)((data[order], indices[order], 2 * X.indptr), shape=X.shape)
 
 
 def with_zeros_stored(make):
@@ -469,7 +466,7 @@ each_form = pytest.mark.parametrize("form", [*DENSE, *SPARSE])
 def whole_numbers(n, d, k, dtype=np.float64):
     """Data so small and whole that float64 computes without rounding; with empty rows and columns."""
     rng = np.random.default_rng([n, d, k])
-    X = rng.integers(0, 2, (n, d)) if dtype == bool else rng.integers(0 if dtype == np.uint8 else -4, 5, (n, d))
+    X = rng.integers(*{bool: (0, 2), np.uint8: (0, 5)}.get(dtype, (-4, 5)), (n, d))
     X[rng.random((n, d)) < 0.5] = 0
     X[::7] = 0
     X[:, 2::11] = 0
@@ -480,13 +477,13 @@ def whole_numbers(n, d, k, dtype=np.float64):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int8, np.int64, np.uint8, bool])
 @each_form
 def test_whole_numbers_are_exact_in_every_form_of_X(form, dtype):
-    for n, d, k in ((64, 5, 1), (256, 40, 1), (1024, 3, 1), (128, 40, 4), (2048, 12, 2), (16, 300, 1)):
+    for n, d, k in ((64, 5, 1), (256, 40, 1), (1024, 3, 1), (256, 40, 4), (2048, 12, 2), (16, 300, 1), (64, 19, 16)):
         X, y, coef = whole_numbers(n, d, k, dtype)
         whole = np.column_stack([X.astype(int), np.ones(n, int)])
         r = whole @ coef.reshape(k, d + 1).T - y
         model = fl.LinearLoss(HALF, FORMS[form](X), y)
         value, gradient = model.loss_gradient(coef)
-        # n·k is a power of two: dividing by it is exact, too
+        # n·k is a power of 4: to divide by it, and its roots, are exact, too
         assert value == model.loss(coef) == (r**2).sum() / (2 * n * k)
         assert_array_equal(gradient, (r.T @ whole / (n * k)).ravel())
         assert_array_equal(model.scores(coef), r + y)
@@ -499,23 +496,22 @@ def test_whole_numbers_are_exact_in_every_form_of_X(form, dtype):
 
 
 @each_form
-@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (fl.Huber(), 3), (CE, C), (PAIRS[0], None)], ids=str)
+@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (fl.Huber(), 3), (CE, C), (CE, 20), (PAIRS[0], None)], ids=str)
 def test_every_form_of_X_by_hand(loss, k, form):
     for n, d, fit_intercept in ((301, 7, True), (95, 130, False)):
         X, y, coef = problem(loss, n, d, k, fit_intercept=fit_intercept)
         X[np.random.default_rng(0).random(X.shape) < 0.4] = 0
         X[::5] = 0
         X[:, 1] = 0
-        model = fl.LinearLoss(loss, FORMS[form](X), y, sample_weight=weights(n), l2=0.1, fit_intercept=fit_intercept)
+        model = fl.LinearLoss(loss, FORMS[form](X), y, sample_weight=weights(n), l2=0.1, fit_intercept=fit_intercept,
+                              n_classes=classes(loss, k))
         assert_by_hand(model, coef, by_hand(loss, X, y, coef, weights(n), 0.1, fit_intercept))
 
 
 @each_form
-@pytest.mark.parametrize("loss", [BCE, CE], ids=repr)
-def test_float32_is_read_as_it_is_and_computed_in_float64(loss, form):
-    if form == "list":
-        pytest.skip("a list of Python's floats has no type of its own")
-    X, y, coef = problem(loss, 1203, 17)
+@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (CE, C), (fl.LogCosh(), 18)], ids=str)
+def test_float32_is_read_as_it_is_and_computed_in_float64(loss, k, form):
+    X, y, coef = problem(loss, 1203, 11, k)
     X = X.astype(np.float32)
     X[np.random.default_rng(0).random(X.shape) < 0.3] = 0
     narrow, wide = (fl.LinearLoss(loss, FORMS[form](x), y, l2=0.1) for x in (X, X.astype(np.float64)))
@@ -529,7 +525,7 @@ def test_float32_is_read_as_it_is_and_computed_in_float64(loss, form):
     assert_allclose(narrow.hessian_product(coef, v), product, rtol=0, atol=1e-13 * np.abs(product).max())
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_memory_maps(tmp_path, order, dtype):
     X, y, coef = problem(BCE, 200, 9)
@@ -565,7 +561,7 @@ def test_wide_and_sparse(loss, k, make):
     X = sparse.random_array((1500, 3000), density=0.005, rng=rng).tocsr()
     y = problem(loss, 1500, 1, k).y
     coef = rng.normal(size=(k or 1) * 3001)
-    model = fl.LinearLoss(loss, make(X), y, sample_weight=weights(1500), l2=0.01, n_classes=k if loss is CE else None)
+    model = fl.LinearLoss(loss, make(X), y, sample_weight=weights(1500), l2=0.01, n_classes=classes(loss, k))
     value, gradient = model.loss_gradient(coef)
     W = coef.reshape(-1, 3001)
     z = (X.tocoo() @ W[:, :-1].T) + W[:, -1]
@@ -601,7 +597,8 @@ def test_sparse_X_that_nobody_may_write_to(make):
     assert_by_hand(fl.LinearLoss(BCE, given, y), coef, by_hand(BCE, X, y, coef))
 
 
-@pytest.mark.parametrize("form", [list, tuple, pd.Series, np.float32, np.float16, np.int64, bool, "strided", "read-only"])
+@pytest.mark.parametrize("form", [list, tuple, pd.Series, np.float32, np.float16, np.int64, bool, "strided",
+                                  "read-only"])
 def test_forms_of_y_weights_and_coefficients(form):
     X, _, _ = problem(BCE, 40, 3)
     y, w, coef = (np.arange(n) % 2 for n in (40, 40, 4))
@@ -641,7 +638,7 @@ def test_forms_of_targets_of_rows(loss):
         assert_by_hand(fl.LinearLoss(loss, X, y), coef, by_hand(loss, X, y, coef))
 
 
-@pytest.mark.parametrize("loss", [loss for loss in ROW_DEFAULTS if loss.target in ("classes", "soft classes")], ids=repr)
+@each_indexed
 def test_more_classes_than_labels(loss):
     X, y, coef = problem(loss, 50, 2, 9)
     y = y % 3
@@ -659,8 +656,6 @@ def test_several_outputs_share_the_mean_of_their_own(loss):
     model = fl.LinearLoss(loss, X, y)
     value, gradient = model.loss_gradient(coef)
     alone = [fl.LinearLoss(loss, X, y[:, j]).loss_gradient(coef.reshape(4, 4)[j]) for j in range(4)]
-    mixed = is_binary(loss) and fl.LinearLoss(loss, X, np.asfortranarray(y) > 0.5).n_outputs != 4
-    assert not mixed
     assert value == pytest.approx(np.mean([v for v, _ in alone]), rel=1e-12)
     assert_allclose(gradient, np.concatenate([g for _, g in alone]) / 4, rtol=0, atol=1e-12 * np.abs(gradient).max())
 
@@ -685,19 +680,23 @@ def test_parameters_that_vary_by_output():
     assert_by_hand(fl.LinearLoss(loss, X, y), coef, by_hand(loss, X, y, coef))
 
 
-@pytest.mark.parametrize("class_weight", [np.array([0.5, 3.0]), [0.5, 3.0], {0: 0.5, 1: 3.0}, {-1: 0.5, 1: 3.0}, {1: 3.0},
-                                          "balanced", np.array([[1.0, 2.0], [0.0, 1.0], [3.0, 0.5]]), "dynamic"], ids=str)
+def class_weight_id(value):
+    return "dynamic" if isinstance(value, fl.DynamicClassWeight) else str(value).replace("\n", "")
+
+
+@pytest.mark.parametrize("class_weight", [
+    np.array([0.5, 3.0]), [0.5, 3.0], {0: 0.5, 1: 3.0}, {-1: 0.5, 1: 3.0}, {1: 3.0}, "balanced",
+    np.array([[1.0, 2.0], [0.0, 1.0], [3.0, 0.5]]), fl.DynamicClassWeight(2).update([0, 0, 1])], ids=class_weight_id)
 @pytest.mark.parametrize("loss", [loss for loss in DEFAULTS if is_binary(loss)], ids=repr)
 def test_class_weights_of_binary_losses(loss, class_weight):
     table = isinstance(class_weight, np.ndarray) and class_weight.ndim == 2
     for k in (3,) if table else (None, 3):
         X, y, coef = problem(loss, 90, 3, k)
         y = (y > 0.6).astype(float)
-        if isinstance(class_weight, str) and class_weight == "balanced":
+        if isinstance(class_weight, str):
             pairs = np.stack([len(y) / (2 * (y == c).sum(axis=0)) for c in (0, 1)], axis=-1)
-        elif isinstance(class_weight, str):
-            pairs = class_weight = fl.DynamicClassWeight(2).update([0, 0, 1])
-            pairs = pairs.weights
+        elif isinstance(class_weight, fl.DynamicClassWeight):
+            pairs = class_weight.weights
         elif isinstance(class_weight, dict):
             pairs = np.array([class_weight.get(0, class_weight.get(-1, 1.0)), class_weight[1]])
         else:
@@ -711,8 +710,9 @@ def test_class_weights_of_binary_losses(loss, class_weight):
         assert_by_hand(fl.LinearLoss(weighted, X, y, sample_weight=sample), coef, by_hand(loss, X, y, coef, both))
 
 
-@pytest.mark.parametrize("class_weight", [np.array([0.5, 3.0, 1.0, 0.0]), [0.5, 3.0, 1.0, 2.0], {1: 3.0}, {}, "balanced",
-                                          "dynamic"], ids=str)
+@pytest.mark.parametrize("class_weight", [
+    np.array([0.5, 3.0, 1.0, 0.0]), [0.5, 3.0, 1.0, 2.0], {1: 3.0}, {}, "balanced",
+    fl.DynamicClassWeight(C).update([0, 0, 1, 3])], ids=class_weight_id)
 @each_row_loss
 def test_class_weights_of_row_losses(loss, class_weight):
     if loss.target == "indicators" and isinstance(class_weight, str):
@@ -721,26 +721,35 @@ def test_class_weights_of_row_losses(loss, class_weight):
     for form in forms:
         X, y, coef = problem(loss, 90, 3, C, form=form)
         t = one_hot(y, C) if y.ndim == 1 else np.exp(y) if loss.target == "log classes" else y
-        given = class_weight
-        if isinstance(given, str) and given == "dynamic":
-            given = fl.DynamicClassWeight(C).update([0, 0, 1, 3])
-            row = given.weights
-        elif isinstance(given, str):
+        if isinstance(class_weight, str):
             row = len(t) / (C * t.sum(axis=0))
+        elif isinstance(class_weight, fl.DynamicClassWeight):
+            row = class_weight.weights
+        elif isinstance(class_weight, dict):
+            row = np.array([class_weight.get(c, 1.0) for c in range(C)])
         else:
-            row = np.array([given.get(c, 1.0) for c in range(C)]) if isinstance(given, dict) else np.array(given)
+            row = np.asarray(class_weight)
         w = t @ row
         if loss.target == "indicators":
             w = np.where(t.any(axis=1), w / np.maximum(t.sum(axis=1), 1), 1)
-        weighted, sample = with_class_weight(loss, given), weights(90)
+        weighted, sample = with_class_weight(loss, class_weight), weights(90)
         model = fl.LinearLoss(weighted, X, y, l2=0.1, n_classes=C)
         assert_by_hand(model, coef, by_hand(loss, X, y, coef, w, 0.1))
         model = fl.LinearLoss(weighted, X, y, sample_weight=sample, n_classes=C)
         assert_by_hand(model, coef, by_hand(loss, X, y, coef, w * sample))
 
 
+def test_weights_that_move_are_those_of_the_time_the_objective_was_made():
+    X, y, coef = problem(CE, 60, 3)
+    moving = fl.DynamicClassWeight(C, momentum=0.5).update(y[:5])
+    row = moving.weights
+    model = fl.LinearLoss(fl.CrossEntropy(class_weight=moving), X, y)
+    moving.update([3, 3, 3])
+    assert_by_hand(model, coef, by_hand(CE, X, y, coef, row[y]))  # else an optimiser would chase it
+
+
 @pytest.mark.parametrize("ignore_index", [-1, -100, 2, 7])
-@pytest.mark.parametrize("loss", [loss for loss in ROW_DEFAULTS if loss.target in ("classes", "soft classes")], ids=repr)
+@each_indexed
 def test_ignored_samples(loss, ignore_index):
     X, y, coef = problem(loss, 90, 3, C)
     y[::4] = ignore_index
@@ -766,9 +775,8 @@ def test_all_samples_ignored_leaves_the_penalty():
 @each_loss
 def test_whole_weights_are_repetitions(loss):
     X, y, coef = problem(loss, 60, 3)
-    n_classes = C if is_row_loss(loss) else None
     w = np.random.default_rng(0).integers(0, 4, 60)
-    weighted = fl.LinearLoss(loss, X, y, sample_weight=w, l2=0.1, n_classes=n_classes)
+    weighted = fl.LinearLoss(loss, X, y, sample_weight=w, l2=0.1, n_classes=classes(loss, C))
     expected = by_hand(loss, np.repeat(X, w, axis=0), np.repeat(y, w, axis=0), coef, l2=0.1)
     assert abs(weighted.loss(coef) - expected.value) <= 1e-12 * expected.spread.value
     assert (np.abs(weighted.loss_gradient(coef)[1] - expected.gradient) <= 1e-12 * expected.spread.gradient).all()
@@ -805,49 +813,58 @@ def masked(loss, how, n):
     return type(loss)(ignore_index=-1), lambda y: np.where(out, -1, y), None
 
 
-@pytest.mark.parametrize("how", ["sample_weight", "class_weight", "ignore_index"])
-@pytest.mark.parametrize("form", ["C", "F", "float32", "float32, F", "every second row", "both", "CSR", "CSC",
-                                  "CSR, disordered", "CSC, disordered"])
-@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (BCE, 3), (HALF, None), (CE, C), (PAIRS[0], None)], ids=str)
-def test_rows_of_weight_0_contribute_0_whatever_they_hold(loss, k, form, how):
-    if how == "class_weight" and loss not in (BCE, CE) or how == "ignore_index" and loss is not CE:
-        pytest.skip("the loss has no such parameter")
+NUMBERS = ["C", "F", "float32", "float32, F", "every second row", "both", "CSR", "CSC", "CSR, disordered",
+           "CSC, disordered"]
+
+
+@pytest.mark.parametrize("method", ["loss", "loss_gradient", "gradient_hessian", "hessian_product"])
+@pytest.mark.parametrize("form", NUMBERS)
+@pytest.mark.parametrize(("loss", "k", "how"), [
+    (BCE, None, "sample_weight"), (BCE, None, "class_weight"), (BCE, 3, "sample_weight"), (BCE, 3, "class_weight"),
+    (HALF, None, "sample_weight"), (HALF, 20, "sample_weight"), (PAIRS[0], None, "sample_weight"),
+    (CE, C, "sample_weight"), (CE, C, "class_weight"), (CE, C, "ignore_index"), (CE, 20, "sample_weight")], ids=str)
+def test_rows_of_weight_0_contribute_0_whatever_they_hold(loss, k, how, form, method):
     for n, d in ((40, 3), (1500, 11)):
+        if method == "gradient_hessian" and n * (k or 1) > 10_000:
+            continue  # nothing new, and long
         X, y, coef = problem(loss, n, d, k)
         lost, change, w = masked(loss, how, n)
         if change:
-            y = change(y) if k is None or loss is CE else np.repeat(change(y[:, 0])[:, None], k, axis=1)
-        empty, full = X.copy(), X.copy()
-        empty[::3] = 0
+            y = change(y) if y.ndim == 1 else np.repeat(change(y[:, 0])[:, None], k, axis=1)
+        full = X.copy()
         full[::3] = np.resize([nan, inf, -inf, 1e308, 5.0], full[::3].shape)
-        full[3] = 1e308  # their product with the coefficients overflows
-        n_classes = C if loss is CE else None
+        full[3] = 1e308  # its product with the coefficients overflows
+        full[6] = 5.0
+        kept = np.arange(n) % 3 != 0
         with np.errstate(over="ignore"):  # 1e308 is inf in float32
-            models = [fl.LinearLoss(lost, FORMS[form](x), y, sample_weight=w, l2=0.1, n_classes=n_classes)
-                      for x in (empty, full)]
-        expected, got = ([*m.loss_gradient(coef), *m.gradient_hessian(coef), m.hessian_product(coef, coef)]
-                         for m in models)
-        assert all(np.isfinite(part).all() for part in got)
+            got = results(lost, FORMS[form](full), y, w, classes(loss, k), method, coef)
+        w = w if w is None else w[kept]
+        expected = results(loss, FORMS[form](X[kept]), y[kept], w, classes(loss, k), method, coef)
+        # second derivatives may be differences, of other steps
+        tolerance = 1e-12 if method in ("loss", "loss_gradient") else 1e-9
         for a, b in zip(got, expected, strict=True):
-            assert_allclose(a, b, rtol=0, atol=1e-14 * np.abs(b).max())
-        rows = np.arange(n) % 3 != 0
-        plain = fl.LinearLoss(loss, X[rows], y[rows], sample_weight=None if w is None else w[rows], l2=0.1,
-                              n_classes=n_classes)
-        if form[:7] != "float32":
-            assert_allclose(got[1], plain.loss_gradient(coef)[1], rtol=0, atol=1e-13 * np.abs(got[1]).max())
+            assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
-@pytest.mark.parametrize("form", ["C", "F", "float32", "both", "CSR", "CSC"])
-@pytest.mark.parametrize("row", [0, 1234, 1999])
-def test_NaN_in_a_row_that_counts_is_never_hidden(form, row):
-    X, y, coef = problem(BCE, 2000, 5)
-    X[row, 2] = nan
-    model = fl.LinearLoss(BCE, FORMS[form](X), y, sample_weight=1 + np.arange(2000) % 3)
-    value, gradient = model.loss_gradient(coef)
-    assert np.isnan(value) and np.isnan(model.loss(coef)) and np.isnan(gradient[[2, 5]]).all()
-    assert np.isnan(gradient).all()  # no entry of X is 0
-    assert_array_equal(np.isnan(model.scores(coef)), np.arange(2000) == row)
-    assert np.isnan(model.hessian_product(coef, coef)).all() and np.isnan(model.gradient_hessian(coef)[1]).all()
+def results(loss, X, y, w, n_classes, method, coef):
+    model = fl.LinearLoss(loss, X, y, sample_weight=w, l2=0.1, n_classes=n_classes)
+    result = getattr(model, method)(coef, *[coef] * (method == "hessian_product"))
+    return result if type(result) is tuple else (result,)
+
+
+@pytest.mark.parametrize("method", ["loss", "loss_gradient", "gradient_hessian", "hessian_product"])
+@pytest.mark.parametrize("form", NUMBERS)
+@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (CE, 3), (PAIRS[0], None), (CE, 20)], ids=str)
+def test_NaN_in_a_row_that_counts_is_never_hidden(loss, k, form, method):
+    for n, row in ((9, 4), (2000, 0), (2000, 1234), (2000, 1999)):
+        if method == "gradient_hessian" and n * (k or 1) > 10_000:
+            continue  # nothing new, and long
+        X, y, coef = problem(loss, n, 5, k)
+        X[row, 2] = nan  # and no entry is 0, so that nothing is left
+        got = results(loss, FORMS[form](X), y, 1.0 + np.arange(n) % 3, classes(loss, k), method, coef)
+        assert all(np.isnan(part).all() for part in got)
+        z = fl.LinearLoss(loss, FORMS[form](X), y, n_classes=classes(loss, k)).scores(coef).reshape(n, -1)
+        assert_array_equal(np.isnan(z).any(axis=1), np.arange(n) == row)
 
 
 def test_NaN_in_one_output_leaves_the_gradients_of_others():
@@ -880,11 +897,55 @@ def test_NaN_and_extreme_coefficients():
         assert_allclose(gradient, expected.gradient, rtol=1e-11, atol=1e-16)
 
 
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+def test_the_mean_is_right_where_the_sum_overflows(make):
+    X, y, coef = np.ones((100, 1)), np.zeros(100), np.array([1e154, 1e153])
+    value, gradient = fl.LinearLoss("mse", make(X), y).loss_gradient(coef)
+    assert value == pytest.approx(1.21e308, rel=1e-12)
+    assert_allclose(gradient, [2.2e154] * 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6])
+def test_hessians_of_scores_far_from_0(far):
+    # means of a million are usual: dollars, seconds
+    X, y, coef = problem(PAIRS[0], 50, 2)
+    one = np.column_stack([X, np.ones(50)])
+    coef[2] += far
+    model = fl.LinearLoss(PAIRS[0], X, y + far)
+    matrices = curvature(PAIRS[0], y + far, model.scores(coef)) / 50
+    expected = np.einsum("icd,ia,ib->cadb", matrices, one, one).reshape(6, 6)
+    # 1e-6: scores of a million have 1e-10 left after the point
+    assert_allclose(model.gradient_hessian(coef)[1], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert_allclose(model.hessian_product(coef, np.ones(6)), expected.sum(axis=1), rtol=0,
+                    atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("far", [-1e3, 1e3, 1e5])
+def test_classes_far_from_0_are_as_near_to_each_other_as_ever(far):
+    X, y, coef = problem(CE, 50, 2)
+    coef = np.round(coef * 2**20) / 2**20  # so that the distance is added without rounding
+    X = np.round(X * 2**10) / 2**10
+    moved = coef.reshape(C, 3) + np.array([0, 0, far])
+    model = fl.LinearLoss(CE, X, y)
+    expected = by_hand(CE, X, y, coef)
+    assert model.loss(moved.ravel()) == pytest.approx(expected.value, rel=1e-12)
+    assert_allclose(model.loss_gradient(moved.ravel())[1], expected.gradient, rtol=0, atol=1e-13)
+    q = np.exp(model.scores(coef))
+    q /= q.sum(axis=1, keepdims=True)
+    one = np.column_stack([X, np.ones(50)])
+    hessian = np.einsum("icd,ia,ib->cadb", q[:, :, None] * np.eye(C) - q[:, :, None] * q[:, None, :], one, one) / 50
+    hessian = hessian.reshape(3 * C, -1)
+    # 1e-6, as above
+    assert_allclose(model.gradient_hessian(moved.ravel())[1], hessian, rtol=0, atol=1e-6)
+    assert_allclose(model.hessian_product(moved.ravel(), coef), hessian @ coef, rtol=0, atol=1e-6 * np.abs(coef).sum())
+
+
 # ---- threads and determinism -----------------------------------------------------------------------------------------
 
 
 def bits(*results):
-    return [np.asarray(part).tobytes() for result in results for part in (result if type(result) is tuple else (result,))]
+    parts = itertools.chain(*(result if type(result) is tuple else (result,) for result in results))
+    return [np.asarray(part).tobytes() for part in parts]
 
 
 def everything(model, coef, v, hessian=True):
@@ -892,11 +953,12 @@ def everything(model, coef, v, hessian=True):
                 *[model.gradient_hessian(coef)] * hessian)
 
 
-@pytest.mark.parametrize("form", ["C", "F", "float32", "float32, F", "both", "CSR", "CSC", "CSR, disordered",
-                                  "CSC, disordered", "CSR, int64 indices"])
-@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (HALF, 3), (CE, 3), (PAIRS[0], None)], ids=str)
+@pytest.mark.parametrize("form", ["C", "F", "float32", "float32, F", "CSR", "CSC", "CSR, disordered"])
+@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (HALF, 3), (CE, 3), (PAIRS[0], None), (HALF, 20)], ids=str)
 def test_same_bits_for_every_number_of_threads(loss, k, form):
-    for n, d in ((1, 5), (4097, 6), (9001, 40), (120, 700)):
+    for n, d in ((1, 5), (1025, 4), (6001, 40), (120, 700)):
+        if k == 20 and d != 40:
+            continue
         X, y, coef = problem(loss, n, d, k)
         X[X < -0.5] = 0
         given = FORMS[form](X)
@@ -905,11 +967,11 @@ def test_same_bits_for_every_number_of_threads(loss, k, form):
         expected = None
         for n_threads in (*range(1, 9), 1000, None):
             model = fl.LinearLoss(loss, given, y, sample_weight=w, l2=0.1, n_threads=n_threads,
-                                  n_classes=k if loss is CE else None)
-            got = everything(model, coef, v, hessian=d < 10)
+                                  n_classes=classes(loss, k))
+            got = everything(model, coef, v, hessian=d == 4)
             expected = expected or got
             assert got == expected, n_threads
-        assert everything(model, coef, v, hessian=d < 10) == expected  # and run after run
+        assert everything(model, coef, v, hessian=d == 4) == expected  # and run after run
 
 
 def test_same_bits_whatever_the_default_of_threads():
@@ -992,69 +1054,82 @@ def traced(function):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("form", ["C", "F", "every second row", "every third column", "both", "part of one in F order",
-                                  "every second row in F order", "rows backwards", "F backwards", "read-only", "frame",
-                                  "CSR", "CSC", "CSR, int64 indices", "CSC, int64 indices", "CSR, disordered",
-                                  "CSR, doubled"])
-@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (CE, C)], ids=str)
-def test_X_is_never_copied(loss, k, form, dtype):
-    n, d = 4000, 125
-    X, y, coef = problem(loss, n, d, k)
+@cache
+def large(k):
+    """So many rows and columns that scores and coefficients are next to nothing: 16 MB in float64."""
+    return problem(BCE if k is None else CE, 8000, 250, k)
+
+
+def assert_X_is_not_copied(form, k, dtype):
+    X, y, coef = large(k)
     given = FORMS[form](X.astype(dtype))
-    limit = X.nbytes // 2 // 4  # a quarter of X in float32; scores and gradients of 4 outputs are a sixteenth
-    peak, model = traced(lambda: fl.LinearLoss(loss, given, y))
+    limit = X.size * np.dtype(dtype).itemsize // 4
+    peak, model = traced(lambda: fl.LinearLoss(BCE if k is None else CE, given, y))
     assert peak < limit, "the constructor"
     for method in (model.loss, model.loss_gradient, model.scores, lambda c: model.hessian_product(c, c)):
         method(coef)
         peak, _ = traced(lambda method=method: method(coef))
         assert peak < limit, method
-    if k is None:
-        peak, _ = traced(lambda: model.gradient_hessian(coef))
-        assert peak < limit, "gradient_hessian"
 
 
+@both_dtypes
+@pytest.mark.parametrize("form", ["C", "F", "every second row", "columns of a wider one", "part of one in F order",
+                                  "every second column in F order", "transposed", "read-only", "frame", "CSR", "CSC",
+                                  "CSR, int64 indices", "CSC, int64 indices", "CSR, disordered", "CSR, doubled"])
+@pytest.mark.parametrize("k", [None, C])
+def test_X_is_never_copied(form, k, dtype):
+    assert_X_is_not_copied(form, k, dtype)
+
+
+@both_dtypes
+@pytest.mark.parametrize("form", ["every third column", "both", "every second row in F order", "rows backwards",
+                                  "columns backwards", "F backwards"])
+def test_X_is_never_copied_whatever_its_strides(form, dtype):
+    assert_X_is_not_copied(form, None, dtype)
+
+
+@pytest.mark.parametrize("form", ["C", "F", "float32", "every second row", "CSR", "CSC"])
+def test_X_is_not_copied_for_its_hessian(form):
+    X, y, coef = problem(BCE, 60_000, 20)
+    model = fl.LinearLoss(BCE, FORMS[form](X), y)
+    model.gradient_hessian(coef)
+    peak, _ = traced(lambda: model.gradient_hessian(coef))
+    assert peak < X.nbytes // 4  # half of X in float32
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak of a process is read from /proc")
 def test_what_C_allocates_is_small():
     # tracemalloc does not see that: the peak of the process does
-    pytest.importorskip("resource", reason="this system does not report memory")
     code = """
-import resource, sys, numpy as np, fastloss as fl
+import numpy as np, fastloss as fl
+from pathlib import Path
 from scipy import sparse
 n, d = 40_000, 100
 X = np.ones((n, d))  # 32 MB
-y, labels = np.arange(n) % 2, np.arange(n) % 3
-csr = sparse.csr_array((X.ravel(), np.arange(n * d, dtype=np.int32) % d, np.arange(0, n * d + 1, d, dtype=np.int32)),
-                       shape=(n, d))
-csc = sparse.csc_array((X.ravel(), np.arange(n * d, dtype=np.int32) % n, np.arange(0, n * d + 1, n, dtype=np.int32)),
-                       shape=(n, d))
-forms = {"C": X, "F": X.reshape(d, n).T, "strided": X.reshape(n // 2, 2 * d)[:, ::2], "float32": X.view(np.float32),
-         "CSR": csr, "CSC": csc}
-few = np.ones((2, 3))
-for loss in ("bce", "softmax"):
-    for form in (few, np.asfortranarray(few), sparse.csr_array(few), sparse.csc_array(few)):
-        model = fl.LinearLoss(loss, form, [0, 1])
-        model.loss_gradient(np.zeros(model.n_coef)), model.hessian_product(*[np.ones(model.n_coef)] * 2)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+y, labels, starts = np.arange(n) % 2, np.arange(n) % 3, np.arange(0, n * d + 1, d, dtype=np.int32)
+forms = {"C": X, "F": X.reshape(d, n).T, "float32": X.view(np.float32), "part": X.reshape(-1, 2 * d)[:, :d],
+         "CSR": sparse.csr_array((X.ravel(), np.arange(n * d, dtype=np.int32) % d, starts), shape=(n, d)),
+         "CSC": sparse.csc_array((X.ravel(), np.arange(n * d, dtype=np.int32) % n, np.arange(
+             0, n * d + 1, n, dtype=np.int32)), shape=(n, d))}
+
+def fit(loss, X, target):
+    model = fl.LinearLoss(loss, X, target[:X.shape[0]], n_threads=1)
+    model.loss_gradient(np.zeros(model.n_coef)), model.hessian_product(*[np.ones(model.n_coef)] * 2)
+
+def peak():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+
 for name, X in forms.items():
     for loss, target in (("bce", y), ("softmax", labels)):
+        fit(loss, X[:10], target)  # loads what it needs
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from what is in use now
         before = peak()
-        model = fl.LinearLoss(loss, X, target[:X.shape[0]], n_threads=1)
-        model.loss_gradient(np.zeros(model.n_coef))
-        model.hessian_product(np.zeros(model.n_coef), np.ones(model.n_coef))
+        fit(loss, X, target)
         print(name, loss, peak() - before)
 """
     for line in run(code).splitlines():
         name, loss, kilobytes = line.split()
-        assert int(kilobytes) < 8_000, f"{name}, {loss}"  # X is 32 MB, or half of it
-
-
-def test_X_is_kept_not_copied():
-    X, y, coef = problem(HALF, 30, 2)
-    model = fl.LinearLoss(HALF, X, y)
-    before = model.loss(coef)
-    X *= 2
-    assert model.loss(coef) != before
-    assert_by_hand(model, coef, by_hand(HALF, X, y, coef))
+        assert int(kilobytes) < 6_000, f"{name}, {loss}"  # X is 32 MB, or half of it; y and scores are some hundred kB
 
 
 def test_X_and_its_arrays_live_as_long_as_the_model():
@@ -1071,20 +1146,28 @@ def test_X_and_its_arrays_live_as_long_as_the_model():
 
 X5, Y5 = np.arange(10.0).reshape(5, 2) / 10, np.array([0, 1, 1, 0, 1])
 
+
+def tampered(part, index, value):
+    X = sparse.csr_array(X5 + 1)
+    getattr(X, part)[index] = value
+    return X
+
+
 ERRORS = {
     "X of one dimension": (ValueError, r"\bX\b.*\(5,\)", {"X": Y5 + 0.5}),
     "X of three": (ValueError, r"\bX\b.*\(5, 2, 1\)", {"X": X5[:, :, None]}),
-    "X and y of different lengths": (ValueError, r"\by\b.*\(4,\)", {"y": Y5[:4]}),
+    "X and y of different lengths": (ValueError, r"\bX\b.*\b5\b.*\by\b.*\b4\b", {"y": Y5[:4]}),
     "y of three dimensions": (ValueError, r"\by\b.*\(5, 1, 1\)", {"y": Y5[:, None, None]}),
     "y a number": (ValueError, r"\by\b.*\(\)", {"y": 1}),
     "pairs with rows of targets": (ValueError, r"\by\b.*\(5, 2\)", {"loss": "gaussian_nll", "y": X5}),
     "classes with targets of three": (ValueError, r"\by\b.*\(5, 1, 2\)", {"loss": CE, "y": X5[:, None]}),
-    "indicators without rows": (ValueError, r"\by\b.*\(5,\)", {"loss": "multilabel_margin"}),
+    "indicators without rows": (ValueError, r"\by(_true)?\b.*\(5,\)", {"loss": "multilabel_margin"}),
     "sample_weight too short": (ValueError, r"sample_weight.*\(4,\)", {"sample_weight": np.ones(4)}),
-    "sample_weight of rows for one output": (ValueError, r"sample_weight.*\(5, 1\)", {"sample_weight": np.ones((5, 1))}),
+    "sample_weight of rows": (ValueError, r"sample_weight.*\(5, 1\)", {"sample_weight": np.ones((5, 1))}),
     "sample_weight of other outputs": (ValueError, r"sample_weight.*\(5, 2\)", {
         "y": np.ones((5, 3)), "sample_weight": np.ones((5, 2))}),
-    "sample_weight of classes": (ValueError, r"sample_weight.*\(5, 2\)", {"loss": CE, "sample_weight": np.ones((5, 2))}),
+    "sample_weight of classes": (ValueError, r"sample_weight.*\(5, 2\)", {
+        "loss": CE, "sample_weight": np.ones((5, 2))}),
     "sample_weight a number": (ValueError, r"sample_weight.*\(\)", {"sample_weight": 1.0}),
     "sample_weight NaN": (ValueError, r"sample_weight\[2\] is nan.*finite", {"sample_weight": [1, 1, nan, 1, nan]}),
     "sample_weight inf": (ValueError, r"sample_weight\[4\] is -?inf.*finite", {"sample_weight": [1, 1, 1, 1, -inf]}),
@@ -1092,8 +1175,8 @@ ERRORS = {
     "weights of negative sum": (ValueError, r"weights.*-1.*positive", {"sample_weight": [-2, 0, 0, 0, 1]}),
     "class weights of sum 0": (ValueError, r"weights.*\b0.*positive", {
         "loss": fl.BinaryCrossEntropy(class_weight=[0.0, 0.0])}),
-    "no samples": (ValueError, r"\bX\b.*no samples.*\(0, 2\)", {"X": X5[:0], "y": Y5[:0]}),
-    "no samples, sparse": (ValueError, r"\bX\b.*no samples.*\(0, 2\)", {"X": sparse.csr_array((0, 2)), "y": Y5[:0]}),
+    "no samples": (ValueError, r"\bX\b.*no (samples|rows)", {"X": X5[:0], "y": Y5[:0]}),
+    "no samples, sparse": (ValueError, r"\bX\b.*no (samples|rows)", {"X": sparse.csr_array((0, 2)), "y": Y5[:0]}),
     "y of objects": (TypeError, r"\by\b.*object", {"y": Y5.astype(object)}),
     "y of strings": (TypeError, r"\by\b.*dtype", {"y": list("abbab")}),
     "y complex": (TypeError, r"\by\b.*complex", {"y": Y5 * 1j}),
@@ -1112,6 +1195,10 @@ ERRORS = {
     "X None": ((TypeError, ValueError), r"\bX\b", {"X": None}),
     "X a frame of strings": (TypeError, r"\bX\b.*object|\bX\b.*dtype", {"X": pd.DataFrame({"a": list("abcde")})}),
     "X a frame with NA": (TypeError, r"\bX\b.*NA", {"X": pd.DataFrame({"a": pd.array([0, 1, None, 1, 0], "Int64")})}),
+    "X sparse with an index too large": (ValueError, r"\bX\b.*indices", {"X": tampered("indices", 3, 2)}),
+    "X sparse with an index below 0": (ValueError, r"\bX\b.*indices", {"X": tampered("indices", 0, -1)}),
+    "X sparse with starts beyond its end": (ValueError, r"\bX\b.*indptr", {"X": tampered("indptr", -1, 11)}),
+    "X sparse with starts that fall": (ValueError, r"\bX\b.*indptr", {"X": tampered("indptr", 2, 9)}),
     "X sparse and complex": (TypeError, r"\bX\b.*complex", {"X": sparse.csr_array(X5 + 0j)}),
     "l2 negative": (ValueError, r"l2 must be.*>= 0.*-0\.5", {"l2": -0.5}),
     "l2 NaN": (ValueError, r"l2 must be finite.*nan", {"l2": nan}),
@@ -1127,6 +1214,7 @@ ERRORS = {
     "n_classes half": (TypeError, r"n_classes must be an integer.*2\.5", {"loss": CE, "n_classes": 2.5}),
     "n_classes of other rows": (ValueError, r"n_classes is 3.*\(5, 2\)", {
         "loss": CE, "y": one_hot(Y5, 2), "n_classes": 3}),
+    "n_classes of a loss without": (ValueError, r"n_classes is 2", {"n_classes": 2}),
     "a loss that nobody knows": (ValueError, r"no loss is called 'bse'.*binary_cross_entropy", {"loss": "bse"}),
     "a class for a loss": (TypeError, r"\bloss\b.*Huber", {"loss": fl.Huber}),
     "a function for a loss": (TypeError, r"\bloss\b", {"loss": np.square}),
@@ -1141,7 +1229,8 @@ ERRORS = {
     "half a class": (ValueError, r"y\w*\[4\] is 1\.5.*whole", {"loss": CE, "y": [0, 1, 0, 1, 1.5]}),
     "a row that does not sum to 1": (ValueError, r"y\w*\[2\] has.*sum.*0\.9.*must be 1", {
         "loss": CE, "y": [[0, 1], [0.5, 0.5], [0.5, 0.4], [1, 0], [2, 0]]}),
-    "a target below 0": (ValueError, r"y\w*\[3\] is -0\.1.*non-negative", {"loss": "poisson", "y": [0, 1, 2, -0.1, -1]}),
+    "a target below 0": (ValueError, r"y\w*\[3\] is -0\.1.*non-negative", {
+        "loss": "poisson", "y": [0, 1, 2, -0.1, -1]}),
     "a target of 0": (ValueError, r"y\w*\[0\] is 0.*positive", {"loss": "gamma"}),
     "parameters of other outputs": (ValueError, r"pos_weight.*\(3,\)", {
         "loss": fl.BinaryCrossEntropy(pos_weight=[1, 2, 3]), "y": np.ones((5, 2))}),
@@ -1178,7 +1267,7 @@ def test_errors_of_coefficients(method, make):
         return getattr(model, method)(coef, *[good] * (method == "hessian_product"))
 
     for bad in (good[:8], np.arange(10.0), good[:0], good.reshape(3, 3), good[:, None], 1.0):
-        with pytest.raises(ValueError, match=rf"\bcoef\b.*shape.*{np.ndim(bad) and len(bad) or ''}.*\(9,\)"):
+        with pytest.raises(ValueError, match=r"\bcoef\b.*shape.*\(9,\)"):
             call(bad)
     for bad in (good.astype(object), good + 0j, good.astype(str), np.ma.masked_less(good, 2)):
         with pytest.raises(TypeError, match=r"\bcoef\b"):
@@ -1208,7 +1297,7 @@ def test_the_lowest_bad_label_is_named_for_every_number_of_threads(loss, bad, ma
     X, y, _ = problem(loss, 20_000, 3)
     y[[19_999, 13_001, 7_001]] = bad
     with pytest.raises(ValueError, match=rf"y\w*\[7001\] is {bad}"):
-        model = fl.LinearLoss(loss, make(X), y, n_threads=n_threads, n_classes=C if loss is CE else None)
+        model = fl.LinearLoss(loss, make(X), y, n_threads=n_threads, n_classes=classes(loss, C))
         model.loss_gradient(np.zeros(model.n_coef))
 
 
@@ -1267,7 +1356,8 @@ def test_fits_agree_with_logistic_regression(method, make):
 
 @pytest.mark.parametrize("method", OPTIMISERS)
 @pytest.mark.parametrize(("name", "estimator", "parameters"), [
-    ("poisson", "PoissonRegressor", {}), ("gamma", "GammaRegressor", {}), ("tweedie", "TweedieRegressor", {"power": 1.5})])
+    ("poisson", "PoissonRegressor", {}), ("gamma", "GammaRegressor", {}),
+    ("tweedie", "TweedieRegressor", {"power": 1.5})])
 def test_fits_agree_with_generalised_linear_models(method, name, estimator, parameters):
     linear_model = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
     rng = np.random.default_rng(0)
@@ -1293,10 +1383,11 @@ def test_least_squares():
 
 def linear_model_loss(loss):
     """scikit-learn's own objective, of the loss that its generalised linear models take for `loss`."""
-    module = pytest.importorskip("sklearn.linear_model._linear_loss", reason="scikit-learn has moved its private module")
-    losses = pytest.importorskip("sklearn._loss.loss", reason="scikit-learn has moved its private module")
-    made = {fl.BinaryCrossEntropy: lambda: losses.HalfBinomialLoss(), fl.SquaredError: lambda: losses.HalfSquaredError(),
-            fl.Poisson: lambda: losses.HalfPoissonLoss(), fl.Gamma: lambda: losses.HalfGammaLoss(),
+    why = "scikit-learn has moved its private module"
+    module = pytest.importorskip("sklearn.linear_model._linear_loss", reason=why)
+    losses = pytest.importorskip("sklearn._loss.loss", reason=why)
+    made = {fl.BinaryCrossEntropy: losses.HalfBinomialLoss, fl.SquaredError: losses.HalfSquaredError,
+            fl.Poisson: losses.HalfPoissonLoss, fl.Gamma: losses.HalfGammaLoss,
             fl.Tweedie: lambda: losses.HalfTweedieLoss(power=1.5),
             fl.CrossEntropy: lambda: losses.HalfMultinomialLoss(n_classes=C)}[type(loss)]()
     return lambda fit_intercept: module.LinearModelLoss(base_loss=made, fit_intercept=fit_intercept)

@@ -5,7 +5,7 @@
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport prange
-from libc.math cimport frexp, isfinite, isinf, ldexp
+from libc.math cimport frexp, isinf, ldexp
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -362,7 +362,7 @@ cdef class Evaluator:
         cdef cnp.ndarray loss = None
         cdef cnp.ndarray gradient = None
         cdef cnp.ndarray hessian = None
-        cdef cnp.ndarray pairs
+        cdef cnp.ndarray _alive
         cdef Reduction how = reduction_of(reduction)
         cdef bint mean = how == MEAN
         cdef bint by_sample = how == NONE
@@ -377,7 +377,7 @@ cdef class Evaluator:
 
         if single and self.float32_fault is not None:
             raise ValueError(self.float32_fault)
-        pairs = self.describe(&job, y, z, weights)  # (kept alive)
+        _alive = self.describe(&job, y, z, weights)
         if self.kernel.pair:
             firsts = z[:, 0]
         layout = layout_of(firsts)
@@ -655,7 +655,7 @@ cdef class RowEvaluator:
         cdef cnp.ndarray z = as_array(y_pred, "y_pred")
         cdef cnp.ndarray y = as_array(y_true, "y_true")
         cdef cnp.ndarray weights = None if sample_weight is None else as_array(sample_weight, "sample_weight")
-        cdef cnp.ndarray class_weights, loss = None, gradient = None, third = None
+        cdef cnp.ndarray _alive, loss = None, gradient = None, third = None
         cdef Reduction how = reduction_of(reduction)
         cdef bint mean = how == MEAN
         cdef bint single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16
@@ -670,7 +670,7 @@ cdef class RowEvaluator:
 
         if single and self.float32_fault is not None:
             raise ValueError(self.float32_fault)
-        class_weights = self.describe(&job, y, z, weights)  # (kept alive)
+        _alive = self.describe(&job, y, z, weights)
         run = <run_chunk>(job.kernel.run_f32 if single else job.kernel.run_f64)
         job.mode = mode
         if mean and job.rows == 0:

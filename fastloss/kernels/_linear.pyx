@@ -16,7 +16,7 @@ from scipy.linalg.cython_blas cimport dgemm, dsyrk
 from ._driver cimport Evaluator, RowEvaluator, Total, add_to, as_array, run_job, threads_for, weight_unit
 from .types cimport (
     ANY_REAL, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, NO_MEMORY, SPARSE_COLUMNS, SPARSE_ROWS,
-    WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
+    STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
 )
 
 import numpy as np
@@ -29,8 +29,6 @@ cdef enum:
     FULL = 16  # the Hessian
 
 cdef enum:
-    # From so many outputs on, BLAS is faster (measured).
-    BLAS_OUTPUTS = 16
     # Numbers that the sums of all strips may take.
     STRIPS_SIZE = 2097152
 
@@ -74,6 +72,8 @@ cdef void aim(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, Block* block
         block.data = <const char*>block.data + first * block.pitch * job.itemsize
     elif job.storage == DENSE_COLUMNS:
         block.data = <const char*>block.data + first * job.itemsize
+    elif job.storage == STRIDED:
+        block.data = <const char*>block.data + first * block.pitch
     elif job.storage == SPARSE_ROWS:
         block.starts = block.starts + first
         block.ends = block.starts + 1
@@ -119,58 +119,35 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
     total.flags |= part.flags
 
 
-cdef void blas_scores(const LinearJob* job, Block* block, double* x, const double* w, double* z) noexcept nogil:
-    """z += X·wᵀ; x is room for a block of doubles."""
+cdef void blas_scores(const Block* block, bint columns, const double* w, double* z) noexcept nogil:
+    """z += X·wᵀ"""
     cdef int k = <int>block.outputs, d = <int>block.features, n = <int>block.rows, pitch = <int>block.pitch
     cdef double one = 1.0
-    cdef char* order = b"N"
-    if job.itemsize != sizeof(double):
-        job.products.gather(block.data, block.indices, block, x, d)
-        pitch = d
-    else:
-        x = <double*>block.data
-        if job.storage == DENSE_COLUMNS:
-            order = b"T"
-    dgemm(b"T", order, &k, &n, &d, &one, <double*>w, &d, x, &pitch, &one, z, &k)
+    dgemm(b"T", b"T" if columns else b"N", &k, &n, &d, &one, <double*>w, &d, <double*>block.data, &pitch, &one, z, &k)
 
 
-cdef void blas_gradient(const LinearJob* job, Block* block, double* x, const double* r, double* g) noexcept nogil:
-    """g += rᵀ·X, with what `blas_scores` left in x."""
+cdef void blas_gradient(const Block* block, bint columns, const double* r, double* g) noexcept nogil:
+    """g += rᵀ·X"""
     cdef int k = <int>block.outputs, d = <int>block.features, n = <int>block.rows, pitch = <int>block.pitch
     cdef double one = 1.0
-    cdef char* order = b"N"
-    if job.itemsize != sizeof(double):
-        pitch = d
-    else:
-        x = <double*>block.data
-        if job.storage == DENSE_COLUMNS:
-            order = b"T"
-    dgemm(order, b"T", &d, &k, &n, &one, x, &pitch, <double*>r, &k, &one, g, &d)
+    dgemm(b"T" if columns else b"N", b"T", &d, &k, &n, &one, <double*>block.data, &pitch, <double*>r, &k, &one, g, &d)
 
 
-cdef void scores(const LinearJob* job, Block* block, double* x, const double* w, const double* b,
-                 double* z) noexcept nogil:
+cdef void scores(const LinearJob* job, const Block* block, const double* w, const double* b, double* z) noexcept nogil:
     cdef Py_ssize_t i, c, k = block.outputs
     for i in range(block.rows):
         for c in range(k):
             z[i * k + c] = b[c]
-    if job.blas:
-        blas_scores(job, block, x, w, z)
+    if job.blas and block.features > 0:
+        blas_scores(block, job.storage == DENSE_COLUMNS, w, z)
     else:
         job.products.scores(block.data, block.indices, block, w, z)
 
 
-cdef void add_gradient(const LinearJob* job, Block* block, double* x, const double* r, double* sums) noexcept nogil:
-    cdef Py_ssize_t i, j, c, k = block.outputs, d = block.features
-    if job.blas and block.careful:
-        job.products.gather(block.data, block.indices, block, x, d)
-        for i in range(block.rows):
-            for c in range(k):
-                if r[i * k + c] != 0.0:
-                    for j in range(d):
-                        sums[c * d + j] += r[i * k + c] * x[i * d + j]
-    elif job.blas:
-        blas_gradient(job, block, x, r, sums)
+cdef void add_gradient(const LinearJob* job, const Block* block, const double* r, double* sums) noexcept nogil:
+    cdef Py_ssize_t k = block.outputs, d = block.features
+    if job.blas and d > 0 and not block.careful:
+        blas_gradient(block, job.storage == DENSE_COLUMNS, r, sums)
     else:
         job.products.gradient(block.data, block.indices, block, r, sums)
     job.products.add_rows(r, block.rows, k, sums + k * d)
@@ -181,7 +158,7 @@ cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, cons
     """r = the derivative of the loss's gradient along u, row by row, by central differences: all scores of a row
     act on each other, and the kernels compute only the diagonal of the Hessian."""
     cdef Py_ssize_t i, c, k = job.block.outputs
-    cdef double largest, step
+    cdef double largest, step, change
     cdef Partial unused
     memset(&unused, 0, sizeof(Partial))
     # steps of the cube root of the precision lose a third of the digits
@@ -200,7 +177,8 @@ cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, cons
         for c in range(k):
             largest = max(largest, fabs(u[i * k + c]))
         for c in range(k):
-            r[i * k + c] = (r[i * k + c] - moved[i * k + c]) * (largest / 12e-6) if largest > 0.0 else 0.0
+            change = r[i * k + c] - moved[i * k + c]
+            r[i * k + c] = change * (largest / 12e-6) if change != 0.0 else 0.0
 
 
 cdef void add_outer(const LinearJob* job, Py_ssize_t n, const double* x, double* scaled, const double* h,
@@ -224,15 +202,18 @@ cdef void add_outer(const LinearJob* job, Py_ssize_t n, const double* x, double*
             dsyrk(b"L", b"N", &columns, &rows, &sign, scaled, &columns, &one, hessian, &columns)
 
 
-cdef void add_hessian(const LinearJob* job, Block* block, const double* z, const double* h, double* x, double* scaled,
-                      double* unit, double* moved, double* other, double* curve, double* sums) noexcept nogil:
-    """The block's part of the Hessian: for each output, or, of a loss whose scores act on each other, for each pair."""
-    cdef Py_ssize_t i, j, c, a, n = block.rows, k = block.outputs, p = job.columns
-    job.products.gather(block.data, block.indices, block, x, p)
+cdef void add_hessian(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, bint careful, const double* z,
+                      const double* h, double* x, double* scaled, double* unit, double* moved, double* other,
+                      double* curve, double* sums) noexcept nogil:
+    """A block's part of the Hessian: for each output, or, of a loss whose scores act on each other, for each pair."""
+    cdef Py_ssize_t i, c, a, k = job.block.outputs, p = job.columns
+    cdef Block block
+    aim(job, first, n, &block)
+    job.products.gather(block.data, block.indices, &block, x, p)
     for i in range(n):
         if p > block.features:
             x[i * p + p - 1] = 1.0
-    if block.careful:
+    if careful:
         for i in range(n):
             for c in range(k):
                 if h[i * k + c] != 0.0:
@@ -247,7 +228,7 @@ cdef void add_hessian(const LinearJob* job, Block* block, const double* z, const
         for i in range(n):
             for a in range(k):
                 unit[i * k + a] = a == c
-        slope_along(job, block.first, n, z, unit, moved, other, curve)
+        slope_along(job, first, n, z, unit, moved, other, curve)
         for a in range(c, k):
             add_outer(job, n, x, scaled, curve + a, sums + (c * k + a) * p * p)
 
@@ -257,8 +238,8 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
     cdef Py_ssize_t k = job.block.outputs, size = job.rows * k, numbers = job.rows * job.columns, index, first, n, i
     cdef double* sums = job.sums + start // job.strip * job.size
     cdef Block block
-    # z, gradient, hessian, u and two more; X as doubles, and once more
-    cdef double* z = <double*>malloc((6 * size + 2 * numbers) * sizeof(double))
+    # z, gradient, hessian, u and two more; X as doubles, and twice more
+    cdef double* z = <double*>malloc((6 * size + 3 * numbers) * sizeof(double))
     cdef double* gradient = z + size
     cdef double* hessian = gradient + size
     cdef double* u = hessian + size
@@ -266,6 +247,7 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
     cdef double* other = moved + size
     cdef double* x = other + size
     cdef double* scaled = x + numbers
+    cdef double* wide = scaled + numbers
     memset(partial, 0, sizeof(Partial))
     if z == NULL:
         partial.flags = NO_MEMORY
@@ -275,28 +257,32 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
         first = start + index * job.rows
         n = min(job.rows, stop - first)
         aim(job, first, n, &block)
-        scores(job, &block, x, job.weights, job.intercepts, z)
+        if job.storage == STRIDED:
+            job.products.gather(block.data, block.indices, &block, x, block.features)
+            block.data = x
+            block.pitch = block.features
+        scores(job, &block, job.weights, job.intercepts, z)
         if job.mode == LOSS:
             run_loss(job, LOSS, first, n, z, NULL, NULL, partial)
             continue
         block.careful = not job.products.is_finite(z, n * k)
         if job.mode & PRODUCT:
-            scores(job, &block, x, job.direction, job.direction_intercepts, u)
+            scores(job, &block, job.direction, job.direction_intercepts, u)
             if job.crossed:
                 slope_along(job, first, n, z, u, moved, other, gradient)
             else:
                 run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
                 for i in range(n * k):
                     gradient[i] = hessian[i] * u[i] if hessian[i] != 0.0 else 0.0
-            add_gradient(job, &block, x, gradient, sums)
+            add_gradient(job, &block, gradient, sums)
         elif job.mode & FULL:
             run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
-            add_gradient(job, &block, x, gradient, sums)
-            add_hessian(job, &block, z, hessian, x, scaled, u, moved, other, gradient,
+            add_gradient(job, &block, gradient, sums)
+            add_hessian(job, first, n, block.careful, z, hessian, wide, scaled, u, moved, other, gradient,
                         sums + k * (block.features + 1))
         else:
             run_loss(job, LOSS | GRADIENT, first, n, z, gradient, NULL, partial)
-            add_gradient(job, &block, x, gradient, sums)
+            add_gradient(job, &block, gradient, sums)
     free(z)
 
 
@@ -313,8 +299,10 @@ cdef class LinearPass:
     storage : the number of X's Storage
     data : X itself, or the values of a sparse one
     pitch : numbers between dense rows, or columns
+    step : bytes between the numbers of a row, and pitch bytes between rows, where storage is STRIDED
     indices, starts : of sparse X; starts are indptr, or, of columns, a row of n_features for each strip's beginning
     strip : rows of a strip of sparse columns
+    blas : whether BLAS does the products
     n_samples, n_features : X's shape
     y, sample_weight : arrays; None: no weights
     n_outputs : scores of a sample
@@ -327,11 +315,10 @@ cdef class LinearPass:
     cdef tuple alive
     cdef double weight_sum
     cdef double cost  # ns of a whole pass, about
-    cdef readonly bint uses_blas
 
-    def __init__(self, evaluator, products, int storage, cnp.ndarray data, Py_ssize_t pitch, indices, starts,
-                 Py_ssize_t strip, Py_ssize_t n_samples, Py_ssize_t n_features, y, sample_weight, Py_ssize_t n_outputs,
-                 bint flat, bint fit_intercept):
+    def __init__(self, evaluator, products, int storage, cnp.ndarray data, Py_ssize_t pitch, Py_ssize_t step, indices,
+                 starts, Py_ssize_t strip, bint blas, Py_ssize_t n_samples, Py_ssize_t n_features, y, sample_weight,
+                 Py_ssize_t n_outputs, bint flat, bint fit_intercept):
         cdef LinearJob* job = &self.job
         cdef Block* block = &job.block
         cdef cnp.ndarray targets = as_array(y, "y"), weights = None
@@ -349,6 +336,7 @@ cdef class LinearPass:
         job.columns = n_features + fit_intercept
         block.data = cnp.PyArray_DATA(data)
         block.pitch = pitch
+        block.step = step
         block.rows = n_samples
         block.features = n_features
         block.outputs = n_outputs
@@ -358,20 +346,17 @@ cdef class LinearPass:
             block.starts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray?>starts)
         # A block's numbers stay in the L1 cache where loops go over them, in L2 where BLAS does, or where only one row
         # of each column follows another; and no fewer rows than a loss's run is worth.
-        job.blas = indices is None and (n_outputs >= BLAS_OUTPUTS or (n_outputs > 1 and storage == DENSE_COLUMNS))
-        if job.blas:
+        job.blas = blas
+        if blas:
             job.rows = min(max(<Py_ssize_t>64, 262144 // row_bytes), <Py_ssize_t>1024)
         elif storage == DENSE_COLUMNS:
             job.rows = min(max(<Py_ssize_t>256, 524288 // row_bytes), <Py_ssize_t>4096)
-        elif storage == DENSE_ROWS:
-            job.rows = min(max(<Py_ssize_t>32, 65536 // row_bytes), <Py_ssize_t>512)
         else:
-            job.rows = min(max(<Py_ssize_t>32, 131072 // row_bytes), <Py_ssize_t>1024)
+            job.rows = min(max(<Py_ssize_t>32, 65536 // row_bytes), <Py_ssize_t>512)
         job.rows = min(job.rows, max(<Py_ssize_t>32, 131072 // n_outputs))
         job.rows -= job.rows % 4
         if storage == SPARSE_COLUMNS:
             job.strip = job.rows = strip
-        self.uses_blas = job.blas
         self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(
             targets, np.broadcast_to(np.float64(0.0), shape), weights))
         self.cost = 0.3 * cnp.PyArray_SIZE(data) * n_outputs

@@ -221,13 +221,14 @@ cdef struct RowJob:
 # ---- linear models: products with some rows of X ---------------------------------------------------------------------
 
 cdef enum Storage:
-    DENSE_ROWS, DENSE_COLUMNS, SPARSE_ROWS, SPARSE_COLUMNS
+    DENSE_ROWS, DENSE_COLUMNS, STRIDED, SPARSE_ROWS, SPARSE_COLUMNS
 
 # Rows of X beside `outputs` scores each. Scores and their gradients are (rows, outputs). Coefficients and theirs are
 # (outputs, features) beside dense rows, (features, outputs) beside sparse ones.
 cdef struct Block:
     const void* data  # of dense storage the first number of the block, of sparse all values
-    Py_ssize_t pitch  # numbers from one dense row (or column) to the next
+    Py_ssize_t pitch  # numbers from one dense row (or column) to the next; bytes, where storage is STRIDED
+    Py_ssize_t step  # bytes from one number of a row to the next, where it is STRIDED
     const void* indices
     const int64_t* starts  # where a sparse row (or, of the block, column) starts and ends in data
     const int64_t* ends
