@@ -17,7 +17,7 @@ from .multiclass import RowLoss
 Vector = NDArray[np.float64]
 
 # What a pass computes; and how X is stored: as in kernels/_linear.pyx and kernels/types.pxd.
-_LOSS, _GRADIENT, _PRODUCT, _FULL = 1, 2, 8, 16
+_LOSS, _GRADIENT, _PRODUCT, _FULL, _SCORES = 1, 2, 8, 16, 32
 _DENSE_ROWS, _DENSE_COLUMNS, _STRIDED, _SPARSE_ROWS, _SPARSE_COLUMNS = range(5)
 # From so many outputs on, BLAS is faster (measured).
 _BLAS_OUTPUTS = 16
@@ -111,7 +111,7 @@ class LinearLoss:
         self.n_outputs = _outputs(loss, target, n_classes)
         self._flat = target.ndim == 1 and not isinstance(loss, RowLoss) and not loss._outputs
         design = _sparse(X, self.n_outputs) if hasattr(X, "tocsr") else _dense(X, self.n_outputs)
-        self._X, self._storage = design.X, design.storage
+        self._storage, self._blas = design.storage, design.blas
         self.n_samples, self.n_features = design.X.shape
         if len(target) != self.n_samples:
             raise ValueError(f"X has {self.n_samples} rows, y {len(target)}: they must be equal")
@@ -125,11 +125,13 @@ class LinearLoss:
         self.n_coef = self.n_outputs * (self.n_features + self._fit_intercept)
         products = kernels.products.bind(design.storage, design.data.dtype == np.float64,
                                          design.indices is not None and design.indices.dtype == np.int64)
-        self._pass = _linear.LinearPass(
-            loss._evaluator, products, design.storage, design.data, design.pitch, design.step, design.indices,
-            design.starts, design.strip, design.blas, self.n_samples, self.n_features, target, weight, self.n_outputs,
-            self._flat, self._fit_intercept)
-        self._blas = design.blas
+        try:
+            self._pass = _linear.LinearPass(
+                loss._evaluator, products, design.storage, design.data, design.pitch, design.step, design.indices,
+                design.starts, design.strip, design.blas, self.n_samples, self.n_features, target, weight,
+                self.n_outputs, self._flat, self._fit_intercept)
+        except (TypeError, ValueError) as error:  # in the words of the loss
+            raise type(error)(str(error).replace("y_true", "y").replace("y_pred", "the scores")) from None
 
     def loss(self, coef: ArrayLike) -> float:
         """The objective.
@@ -163,8 +165,8 @@ class LinearLoss:
     def hessian_product(self, coef: ArrayLike, v: ArrayLike) -> Vector:
         """The product of the objective's Hessian at ``coef`` with a vector, as ``hessp`` of `scipy.optimize.minimize`.
 
-        Exact, but for losses of rows and `GaussianNLL`, whose scores act on each other: there central differences of
-        the exact gradient along a row's direction give about ten digits.
+        Exact, but for losses of rows, whose scores act on each other: there central differences of the exact gradient
+        along a row's direction give about ten digits, fewer where the scores' own digits behind the point are few.
 
         Parameters
         ----------
@@ -219,7 +221,7 @@ class LinearLoss:
         array of shape (n,), or (n, k) where y or the loss asks for columns
         """
         W, b = self._split(coef, "coef")
-        z = np.asarray(self._X @ W.T) + b
+        z = self._evaluate(_SCORES, W, b)[1]
         return z[:, 0] if self._flat else z
 
     def _split(self, coef: ArrayLike, name: str) -> tuple[Vector, Vector]:
@@ -278,6 +280,8 @@ def _outputs(loss: Loss, y: np.ndarray, n_classes: int | None) -> int:
     if isinstance(loss, RowLoss):
         if y.ndim not in (1, 2):
             raise ValueError(f"y must have shape (n,) or (n, C), got {_checks.shape(y)}")
+        if y.ndim == 1 and loss.target in ("log classes", "indicators"):
+            raise ValueError(f"y must have shape (n, C) for {type(loss).__name__}, got {_checks.shape(y)}")
         outputs = _classes(loss._parameters, y, n_classes)
         if outputs < 2:
             raise ValueError(f"y has shape {_checks.shape(y)}: {type(loss).__name__} needs at least two classes")

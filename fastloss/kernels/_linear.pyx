@@ -27,6 +27,7 @@ cnp.import_array()
 cdef enum:
     PRODUCT = 8  # of the Hessian with a vector
     FULL = 16  # the Hessian
+    SCORES = 32  # nothing else
 
 cdef enum:
     # Numbers that the sums of all strips may take.
@@ -56,6 +57,7 @@ cdef struct LinearJob:
     const double* intercepts
     const double* direction  # of PRODUCT
     const double* direction_intercepts
+    double* scores  # of SCORES
     double* sums  # strip after strip: by coefficients, by intercepts, Hessian
     Py_ssize_t size  # of a strip's
 
@@ -155,13 +157,21 @@ cdef void add_gradient(const LinearJob* job, const Block* block, const double* r
 
 cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, const double* z, const double* u,
                       double* moved, double* other, double* r) noexcept nogil:
-    """r = the derivative of the loss's gradient along u, row by row, by central differences: all scores of a row
-    act on each other, and the kernels compute only the diagonal of the Hessian."""
+    """r = the derivative of the loss's gradient along u, row by row, where all scores of a row act on each other: the
+    kernels compute only the diagonal of the Hessian."""
     cdef Py_ssize_t i, c, k = job.block.outputs
     cdef double largest, step, change
     cdef Partial unused
     memset(&unused, 0, sizeof(Partial))
-    # steps of the cube root of the precision lose a third of the digits
+    if not job.rows_of_scores:  # GaussianNLL: the derivative by both scores is minus that by the first
+        run_loss(job, GRADIENT | HESSIAN, first, n, z, moved, other, &unused)
+        for i in range(n):
+            r[2 * i] = r[2 * i + 1] = 0.0
+            if other[2 * i] != 0.0:  # else the row does not count
+                r[2 * i] = other[2 * i] * u[2 * i] - moved[2 * i] * u[2 * i + 1]
+                r[2 * i + 1] = other[2 * i + 1] * u[2 * i + 1] - moved[2 * i] * u[2 * i]
+        return
+    # Central differences: steps of the cube root of the precision lose a third of the digits.
     for i in range(n):
         largest = 0.0
         for c in range(k):
@@ -261,6 +271,9 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
             job.products.gather(block.data, block.indices, &block, x, block.features)
             block.data = x
             block.pitch = block.features
+        if job.mode == SCORES:
+            scores(job, &block, job.weights, job.intercepts, job.scores + first * k)
+            continue
         scores(job, &block, job.weights, job.intercepts, z)
         if job.mode == LOSS:
             run_loss(job, LOSS, first, n, z, NULL, NULL, partial)
@@ -418,7 +431,8 @@ cdef class LinearPass:
 
     def evaluate(self, int mode, cnp.ndarray weights, cnp.ndarray intercepts, direction, direction_intercepts,
                  n_threads):
-        """The mean loss, and the sums by coefficients, by intercepts, and of the Hessian, where `mode` asks for them.
+        """The mean loss, and the sums by coefficients, by intercepts, and of the Hessian, where `mode` asks for them;
+        or the scores, (n_samples, n_outputs).
 
         weights, direction : (n_outputs, n_features) beside dense X, else (n_features, n_outputs), contiguous
         intercepts, direction_intercepts : (n_outputs,)
@@ -429,13 +443,16 @@ cdef class LinearPass:
         cdef Total total
         cdef int threads
         cdef double value
+        if mode == SCORES:
+            scored = np.empty((n, k))
+            job.scores = <double*>cnp.PyArray_DATA(scored)
         job.mode = mode
         job.weights = <const double*>cnp.PyArray_DATA(weights)
         job.intercepts = <const double*>cnp.PyArray_DATA(intercepts)
         if mode & PRODUCT:
             job.direction = <const double*>cnp.PyArray_DATA(<cnp.ndarray?>direction)
             job.direction_intercepts = <const double*>cnp.PyArray_DATA(<cnp.ndarray?>direction_intercepts)
-        if mode != LOSS:
+        if mode & (GRADIENT | PRODUCT | FULL):
             job.size = k * (job.block.features + 1)
         if mode & FULL:
             job.size += (k * k if job.crossed else k) * p * p
@@ -450,6 +467,8 @@ cdef class LinearPass:
         total = run_job(&job, n, job.strip, <run_chunk>run_linear, threads)
         if total.flags & NO_MEMORY:
             raise MemoryError
+        if mode == SCORES:
+            return 0.0, scored
         value = total.value
         if isinf(value) and mode & LOSS:  # the sum may overflow where the mean does not
             if job.rows_of_scores:
