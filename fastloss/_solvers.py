@@ -44,24 +44,50 @@ class Found(NamedTuple):
     trouble: str = ""
 
 
-def lbfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
-    """SciPy's L-BFGS-B; `scale` is the null model's largest gradient, by default that of the start."""
-    from scipy.optimize import minimize  # type: ignore[import-untyped]  # here: importing it takes long
+def lbfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress,
+          root: Vector | None = None) -> Found:
+    """SciPy's L-BFGS-B; `scale` is the null model's largest gradient, by default that of the start.
 
-    first = [problem.loss_gradient(start)]
-    flat = tol * (_largest(first[0][1]) if scale is None else scale)
+    With a `root`, an upper triangle R, it goes by R·coef for each row of coefficients: where RᵀR is near their Hessian,
+    the scales and correlations of features do not matter, as they do not to Newton's method.
+    """
+    from scipy.linalg import solve_triangular  # type: ignore[import-untyped]  # here: importing it takes long
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    def evaluate(coef: Vector) -> tuple[float, Vector]:
-        return first.pop() if first else problem.loss_gradient(coef)
+    def inside(u: Vector, transposed: bool = False) -> Vector:
+        if root is None:
+            return u
+        rows = u.reshape(-1, len(root)).T
+        return solve_triangular(root, rows, trans=int(transposed), check_finite=False).T.ravel()
+
+    value, gradient = problem.loss_gradient(start)
+    flat = tol * (_largest(gradient) if scale is None else scale)
+    if _largest(gradient) <= flat:
+        return Found(start, value, 0)
+    first = [(value, inside(gradient, True))]
+
+    def evaluate(u: Vector) -> tuple[float, Vector]:
+        nonlocal gradient
+        if first:
+            return first.pop()
+        value, gradient = problem.loss_gradient(inside(u))
+        return value, inside(gradient, True)
 
     def callback(intermediate_result: Any) -> None:
         watch(intermediate_result.fun)
+        if _largest(gradient) <= flat:  # the last evaluation was of the step that is taken
+            raise StopIteration
 
-    found = minimize(evaluate, start, jac=True, method="L-BFGS-B", callback=callback, options={
-        "maxiter": max_iter, "maxfun": _TRIALS * max_iter, "maxcor": 20, "maxls": _TRIALS, "ftol": 0.0, "gtol": flat})
+    u = start if root is None else (start.reshape(-1, len(root)) @ root.T).ravel()
+    found = minimize(evaluate, u, jac=True, method="L-BFGS-B", callback=callback, options={
+        "maxiter": max_iter, "maxfun": _TRIALS * max_iter, "maxcor": 20, "maxls": _TRIALS, "ftol": 0.0, "gtol": 0.0})
+    coef = inside(found.x)
+    if _largest(gradient) <= flat:
+        return Found(coef, found.fun, found.nit)
     if found.status == 1:
-        return Found(found.x, found.fun, found.nit, _too_many(max_iter))
-    return Found(found.x, found.fun, found.nit, _stall(found.fun, found.jac, found.jac @ (found.hess_inv @ found.jac), flat))
+        return Found(coef, found.fun, found.nit, _too_many(max_iter))
+    slope = float(found.jac @ (found.hess_inv @ found.jac))
+    return Found(coef, found.fun, found.nit, _stall(found.fun, gradient, slope, flat))
 
 
 def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
@@ -104,9 +130,8 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
 
 def _newton_step(gradient: Vector, hessian: Vector) -> Vector:
     """-H⁻¹·gradient. Where H is not positive definite its eigenvalues' absolute values take their place, so that the
-    step goes down; where it is singular, as softmax makes it, a little is added: as much as rounding and differences leave
-    uncertain."""
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh  # type: ignore[import-untyped]
+    step goes down; where it is singular, as softmax makes it, a little is added: as much as rounding leaves unsure."""
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
     curvature = np.abs(np.diag(hessian))
     # Scaled to a diagonal of ones, so that units do not matter.
@@ -161,19 +186,16 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
     flat = tol * (_largest(gradient) if scale is None else scale)
     inverse = _InverseHessian(len(coef))
     values: deque[float] = deque([value], maxlen=min(len(coef), _DENSE) + 11)
-    recent = deque([gradient], maxlen=2 * _PAIRS)
     around: list[Vector] = []
     trouble = ""
     for n_iter in range(max_iter + 1):
-        if _largest(gradient) <= flat or abs(value) <= _NOTHING * abs(first):
+        if _largest(gradient) <= flat or abs(value) <= _NOTHING * abs(first) or (
+                len(values) == values.maxlen and values[0] - value <= tol * abs(value)):
             trouble = ""
             break
         if n_iter == max_iter:
             trouble = _too_many(max_iter)
             break
-        slow = len(values) == values.maxlen and values[0] - value <= tol * abs(value)
-        if slow:
-            around = list(recent)
         if around:
             step = -_shortest([gradient, *around])
             slope = -float(step @ step)
@@ -195,21 +217,14 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
                     break
                 low = size
             size = (low + high) / 2 if high < np.inf else 2 * low
-        least = (tol if slow else _NOTHING / 10) * abs(value)
-        if reached is not None and value - reached[1] > least:
+        if reached is not None and value - reached[1] > _NOTHING / 10 * abs(value):
             size, value, other = reached
             inverse.update(size * step, other - gradient)
             coef, gradient = coef + size * step, other
-            if slow:
-                values.clear()
             values.append(value)
-            recent.append(gradient)
             watch(value)
             around.clear()
             continue
-        if slow:
-            trouble = ""
-            break
         # On a kink, as at a start where many residuals are 0, one gradient is not enough to go down by.
         trouble = _stall(value, gradient, slope, flat)
         if not trouble or beside is None or len(around) == 2 * _PAIRS:

@@ -42,6 +42,7 @@ from .regression import (
     RegressionLoss,
     Robust,
     SmoothL1,
+    SquaredError,
     Tweedie,
 )
 
@@ -68,7 +69,9 @@ Schedule: TypeAlias = Literal["adaptive", "constant", "invscaling"]
 Rows: TypeAlias = "slice | NDArray[np.intp]"
 
 _FEW = 256  # coefficients up to which "auto" takes Newton's method: the cost of a Hessian grows with their square
-_SAMPLES = 4096  # that say where the intercept starts
+_LITTLE = 2**22  # coefficients times samples, up to which it does: L-BFGS is faster for more
+_SAMPLES = 4096  # that say where the intercept starts, and how features lie to each other
+_SQUARE = 1000  # features up to which L-BFGS asks for that
 _PATIENCE = 5  # passes of mini-batches without progress
 _SMALLEST = 1e-3  # share of the first step size at which the adaptive schedule ends
 
@@ -108,6 +111,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     t_: int
     loss_: float
     loss_function_: Loss
+    _velocity: Vector | None
 
     def set_params(self, **params: Any) -> Self:
         """Sets parameters, those of the loss as ``loss__<name>``, so that a grid search reaches them.
@@ -158,10 +162,9 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _start(self, data: Data) -> Vector:
         """The null model: zero coefficients, and about the best intercept where it is finite."""
-        theta = np.zeros((data.n_outputs, data.X.shape[1] + self.fit_intercept))
-        bounded = np.isfinite(data.loss.domain[0])
+        theta = np.zeros((data.n_outputs, data.X.shape[1] + bool(self.fit_intercept)))
         if not self.fit_intercept:
-            if bounded and data.loss.domain[0] >= 0:  # scores of 0 are no predictions: scores near the mean may be
+            if data.loss.domain[0] == 0:  # scores of 0 are no predictions: scores near the mean may be
                 mean = np.full(data.y.shape, np.average(data.y, weights=data.weight))
                 flat = LinearLoss("squared_error", data.X, mean, fit_intercept=False, sample_weight=data.weight,
                                   n_threads=self.n_threads)
@@ -197,7 +200,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if isinstance(data.loss, RowLoss) and not getattr(data.loss, "z_loss", 0):
             theta = theta - theta.mean(axis=0)  # a number added to a row's scores changes nothing
         coef, intercept = (theta[:, :-1], theta[:, -1]) if self.fit_intercept else (theta, np.zeros(len(theta)))
-        flat = np.ndim(data.y) == 1 and data.n_outputs == 1 and isinstance(data.loss, RegressionLoss)
+        flat = _is_flat(data) and isinstance(data.loss, RegressionLoss)
         self.coef_ = coef[0].copy() if flat else coef.copy()
         self.intercept_ = float(intercept[0]) if flat else intercept.copy()
         self.loss_function_ = data.loss
@@ -211,23 +214,55 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if self.warm_start and hasattr(self, "coef_"):
             start = self._previous(null)
             scale = float(np.abs(problem.loss_gradient(null.ravel())[1]).max())
-        if not np.isfinite(problem.loss(start.ravel())):
+        bounded = np.isfinite(data.loss.domain).any()
+        if bounded and not np.isfinite(problem.loss(start.ravel())):
             raise ValueError(f"the objective is not finite at the start of the fit: loss {data.loss!r} needs scores in "
                              f"{data.loss.domain}" + ("" if self.fit_intercept else "; fit_intercept=True may help"))
         kinks = _has_kinks(data.loss)
+        few = start.size <= _FEW and start.size * len(data.y) <= _LITTLE
         newton = self.solver == "newton" or (
-            self.solver == "auto" and start.size <= _FEW and not kinks and not isinstance(data.loss, Sharp))
+            self.solver == "auto" and few and not kinks and not isinstance(data.loss, Sharp))
         if newton and kinks:
             raise ValueError(f"solver='newton' needs a loss without kinks, and {data.loss!r} has some: use 'lbfgs', "
                              f"which then is BFGS")
-        quasi = _solvers.bfgs if kinks or np.isfinite(data.loss.domain).any() else _solvers.lbfgs
+        quasi = _solvers.bfgs if kinks or bounded else _solvers.lbfgs
         with _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
             solve = _solvers.newton if newton else quasi
             found = solve(problem, start.ravel(), self.tol, scale, self.max_iter, watch)
         if found.trouble:
             self._warn(found.trouble)
-        self.loss_, self.n_iter_ = found.loss, max(found.n_iter, 1)
+        self.loss_, self.n_iter_, self.t_, self._velocity = found.loss, max(found.n_iter, 1), 0, None
         self._store(found.coef.reshape(start.shape), data)
+
+    def _root(self, data: Data, null: Vector) -> Vector | None:
+        """A Cholesky factor that makes of features what L-BFGS likes: R with RᵀR near the Hessian of the null model, by
+        some rows, as if all columns of scores had the same. None where there are many features, or it is singular."""
+        features = null.shape[1]
+        if features > _SQUARE or hasattr(data.X, "tocsr"):
+            return None
+        step = max(1, len(data.y) // max(_SAMPLES, 10 * features))
+        X, y, weight = data.X[::step], data.y[::step], None if data.weight is None else data.weight[::step]
+        if weight is not None and not weight.any(axis=0).all():
+            return None
+        z = np.broadcast_to(null[:, -1] if self.fit_intercept else np.zeros(len(null)), (len(y), len(null)))
+        hessian = data.loss.gradient_hessian(y, z[:, 0] if _is_flat(data) else z, sample_weight=weight,
+                                             n_threads=self.n_threads)[1]
+        rows = None if weight is None else weight.reshape(len(y), -1).mean(axis=1)
+        shape = LinearLoss(SquaredError(half=True), X, np.zeros(len(y)), sample_weight=rows,
+                           fit_intercept=bool(self.fit_intercept), n_threads=self.n_threads)
+        curvature = float(hessian.sum()) / len(null)
+        matrix = curvature * shape.gradient_hessian(np.zeros(features))[1]
+        diagonal = matrix.diagonal().copy()
+        if not (np.isfinite(diagonal) & (diagonal > 0)).all():
+            return None
+        matrix.flat[:: features + 1] += 1e-8 * diagonal
+        penalised = np.arange(features - self.fit_intercept)
+        matrix[penalised, penalised] += self.alpha / _columns(data)
+        try:
+            root: Vector = np.linalg.cholesky(matrix).T
+        except np.linalg.LinAlgError:
+            return None
+        return root
 
     def _warn(self, trouble: str) -> None:
         warnings.warn(f"{type(self).__name__} has not converged: {trouble}. Scale the features, or raise max_iter or "
@@ -257,7 +292,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
                     break
             else:
                 self._warn(_solvers._too_many(self.max_iter))
-        self.loss_, self.t_ = value, state.steps
+        self.loss_, self.t_, self._velocity = value, state.steps, None
         self._store(state.theta, data)
 
     def _pass(self, data: Data, weigh: Callable[[Rows], Vector | None], state: _Descent, eta0: float,
@@ -273,7 +308,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
             X, y = data.X[rows], data.y[rows]
             theta = state.theta + self.momentum * state.velocity if self.nesterov else state.theta
             coef = theta[:, : theta.shape[1] - intercept]
-            z = X @ coef.T.astype(X.dtype)
+            z = X @ coef.T.astype(X.dtype, copy=False)
             if intercept:
                 z += theta[:, -1].astype(z.dtype)
             if _is_flat(data):
@@ -298,11 +333,13 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
     def _continue(self, data: Data, weigh: Callable[[Rows], Vector | None]) -> None:
         """One pass over the data in their order, from where the last one ended."""
         if hasattr(self, "coef_"):
-            state = _Descent(self._theta(), getattr(self, "_velocity", None), getattr(self, "t_", 0))
+            state = _Descent(self._theta(), self._velocity, self.t_)
+            self.n_iter_ += 1
         else:
             state = _Descent(self._start(data))
+            self.n_iter_ = 1
         self.loss_ = self._pass(data, weigh, state, self.eta0)
-        self.n_iter_, self.t_, self._velocity = getattr(self, "n_iter_", 0) + 1, state.steps, state.velocity
+        self.t_, self._velocity = state.steps, state.velocity
         self._store(state.theta, data)
 
     def _scores(self, X: Any) -> Vector:
@@ -364,12 +401,12 @@ def _balanced(counts: Vector) -> Vector:
 
 # ---- classification --------------------------------------------------------------------------------------------------
 
-def _softplus_link(z: Vector) -> Vector:
+def _log_sigmoid(z: Vector) -> Vector:
     """The logarithm of sigmoid(z)."""
     return -np.logaddexp(0, -z)
 
 
-def _clipped_link(z: Vector) -> Vector:
+def _log_clipped(z: Vector) -> Vector:
     """The logarithm of (clip(z, -1, 1) + 1)/2, Zhang's estimate for the modified Huber loss."""
     with np.errstate(divide="ignore"):
         return np.log((np.clip(z, -1, 1) + 1) / 2)
@@ -377,8 +414,8 @@ def _clipped_link(z: Vector) -> Vector:
 
 #: The logarithm of the probability of the positive class, by the loss of its score.
 _LINKS: dict[type[Loss], Callable[[Vector], Vector]] = {
-    BinaryCrossEntropy: _softplus_link, BinaryFocal: _softplus_link, AsymmetricFocal: _softplus_link,
-    Exponential: lambda z: _softplus_link(2 * z), ModifiedHuber: _clipped_link}
+    BinaryCrossEntropy: _log_sigmoid, BinaryFocal: _log_sigmoid, AsymmetricFocal: _log_sigmoid,
+    Exponential: lambda z: _log_sigmoid(2 * z), ModifiedHuber: _log_clipped}
 
 
 def _has_probabilities(model: LinearClassifier) -> bool:
@@ -413,14 +450,15 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     fit_intercept : bool, default True
         Whether scores have an intercept.
     solver : {"auto", "lbfgs", "newton", "sgd"}, default "auto"
-        "lbfgs" is SciPy's L-BFGS-B. For losses with kinks, such as `Hinge`, and losses of a bounded domain, it is BFGS
+        "lbfgs" is SciPy's L-BFGS-B, for up to 1000 dense features in coordinates in which they have equal scales and
+        no correlations, so that neither costs iterations. For losses with kinks, such as `Hinge`, and losses of a bounded domain, it is BFGS
         with a line search for weak Wolfe conditions, which keeps a matrix for up to 1000 coefficients, and the last
         50 steps for more; for many coefficients and kinks expect two or three digits.
         "newton" is Newton's method, by Cholesky decomposition for up to 1000 coefficients, and by conjugate gradients
         for more. Where the Hessian is not positive definite the absolute values of its eigenvalues are taken; a line
         search secures descent. Not for losses with kinks.
         "sgd" is gradient descent by mini-batches with momentum, for data that all other solvers take too long for.
-        "auto" is "newton" for up to 256 coefficients and losses without kinks (but not for `Sharp`, whose Hessian is 0
+        "auto" is "newton" for up to 256 coefficients, up to 2^22 coefficients times samples, and losses without kinks (but not for `Sharp`, whose Hessian is 0
         at the start); "sgd" for hinges of margin 0, such as `Perceptron`, whose minimum of scores 0 everywhere tells
         nothing, while steps from one sample to the next do; otherwise "lbfgs".
     max_iter : int >= 1, default 1000
@@ -904,8 +942,8 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
     -----
     The fit starts at the null model. Its intercept is `Loss.intercept_only` of at most some 8192 samples, for losses
     that have no closed form the median. Losses that are not convex (`Tukey`, `Robust` with alpha < 1, `GaussianNLL`, …)
-    end in a local minimum, no worse than the start. `GaussianNLL` has no minimum where the features can pass through all
-    targets, as they can with n <= d: the variance then goes to 0, until a ConvergenceWarning.
+    end in a local minimum, no worse than the start. `GaussianNLL` has no minimum where the features can pass through
+    all targets, as they can with n <= d: the variance then goes to 0, until a ConvergenceWarning.
 
     `score` is R², whatever the loss.
 

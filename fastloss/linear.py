@@ -367,7 +367,7 @@ def _sparse(X: Any, outputs: int) -> _Design:
         return _Design(X, _SPARSE_ROWS, data, indices=indices, starts=starts)
     # Where each column's part of each strip begins: few strips, so that parts are not too short.
     n, d = X.shape
-    strips = int(np.clip(min(2**21 // max(1, d * outputs), len(data) // max(1, 16 * d)), 4, 16))
+    strips = int(np.clip(min(2**21 // max(1, d * outputs), len(data) // max(1, 16 * d)), 2, 16))
     strip = max(1, -(-n // strips))
     edges = np.arange(0, n + strip, strip)
     table = np.empty((len(edges), d), np.int64)

@@ -323,8 +323,9 @@ def test_hessians_by_hand(loss):
         expected = np.einsum("i,icd,ia,ib->cadb", share, matrices, one, one).reshape(model.n_coef, -1)
         penalty = np.tile([l2, l2, 0.0], len(expected) // 3)
         expected[np.diag_indices_from(expected)] += penalty
-        # relative to the terms; differences of an exact gradient still have 1e-9, but less near the poles of 1/q
-        tolerance = 1e-7 if loss.get_params().get("inputs") == "probabilities" else 1e-9
+        # relative to the terms; differences of a row's exact gradient still have 1e-9, but less near the poles of 1/q
+        near_poles = loss.get_params().get("inputs") == "probabilities"
+        tolerance = 1e-12 if not is_row_loss(loss) else 1e-7 if near_poles else 1e-9
         size = np.einsum("i,icd,ia,ib->cadb", share, np.abs(matrices), np.abs(one), np.abs(one)).max() + l2
         _, hessian = model.gradient_hessian(coef)
         assert hessian.shape == expected.shape and hessian.dtype == np.float64
@@ -914,10 +915,10 @@ def test_hessians_of_scores_far_from_0(far):
     model = fl.LinearLoss(PAIRS[0], X, y + far)
     matrices = curvature(PAIRS[0], y + far, model.scores(coef)) / 50
     expected = np.einsum("icd,ia,ib->cadb", matrices, one, one).reshape(6, 6)
-    # 1e-6: scores of a million have 1e-10 left after the point
-    assert_allclose(model.gradient_hessian(coef)[1], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
-    assert_allclose(model.hessian_product(coef, np.ones(6)), expected.sum(axis=1), rtol=0,
-                    atol=1e-6 * np.abs(expected).max())
+    # 1e-8: scores of a million have 1e-10 left after the point
+    close = {"rtol": 0, "atol": 1e-8 * np.abs(expected).max()}
+    assert_allclose(model.gradient_hessian(coef)[1], expected, **close)
+    assert_allclose(model.hessian_product(coef, np.ones(6)), expected.sum(axis=1), **close)
 
 
 @pytest.mark.parametrize("far", [-1e3, 1e3, 1e5])
@@ -935,7 +936,7 @@ def test_classes_far_from_0_are_as_near_to_each_other_as_ever(far):
     one = np.column_stack([X, np.ones(50)])
     hessian = np.einsum("icd,ia,ib->cadb", q[:, :, None] * np.eye(C) - q[:, :, None] * q[:, None, :], one, one) / 50
     hessian = hessian.reshape(3 * C, -1)
-    # 1e-6, as above
+    # 1e-6: differences of the gradient over 1e-5, of scores that have 1e-11 left
     assert_allclose(model.gradient_hessian(moved.ravel())[1], hessian, rtol=0, atol=1e-6)
     assert_allclose(model.hessian_product(moved.ravel(), coef), hessian @ coef, rtol=0, atol=1e-6 * np.abs(coef).sum())
 
@@ -956,7 +957,7 @@ def everything(model, coef, v, hessian=True):
 @pytest.mark.parametrize("form", ["C", "F", "float32", "float32, F", "CSR", "CSC", "CSR, disordered"])
 @pytest.mark.parametrize(("loss", "k"), [(BCE, None), (HALF, 3), (CE, 3), (PAIRS[0], None), (HALF, 20)], ids=str)
 def test_same_bits_for_every_number_of_threads(loss, k, form):
-    for n, d in ((1, 5), (1025, 4), (6001, 40), (120, 700)):
+    for n, d in ((1, 5), (1025, 4), (4001, 40), (120, 300)):
         if k == 20 and d != 40:
             continue
         X, y, coef = problem(loss, n, d, k)
@@ -965,7 +966,7 @@ def test_same_bits_for_every_number_of_threads(loss, k, form):
         v = np.cos(np.arange(len(coef)))
         w = weights(n)
         expected = None
-        for n_threads in (*range(1, 9), 1000, None):
+        for n_threads in (*range(1, 9), None):
             model = fl.LinearLoss(loss, given, y, sample_weight=w, l2=0.1, n_threads=n_threads,
                                   n_classes=classes(loss, k))
             got = everything(model, coef, v, hessian=d == 4)

@@ -200,6 +200,25 @@ def test_confident_rows_keep_their_digits():
     assert_allclose(d_weight[:, 0], [-50 * np.exp(-50.0), 50 * np.exp(-50.0)], rtol=1e-14)
 
 
+@each_reduction
+@pytest.mark.parametrize("weighted", [False, True])
+def test_unlikely_classes_give_no_subnormal_numbers(weighted, reduction, monkeypatch):
+    # BLAS is very slow with them: e^-100 is one in float32
+    hidden, weight, y = data(200, 30, 100, np.float32)
+    weight *= 5
+    w = np.linspace(0.1, 1, 200) if weighted else None
+    factors, gemm = [], module._gemm
+    monkeypatch.setattr(module, "_gemm", lambda *args: (factors.append(args[1].copy()), gemm(*args)))
+    got = linear_cross_entropy(hidden, weight, y, sample_weight=w, reduction=reduction)
+    assert_right(got, *by_reference(hidden, weight, y, np.float32, sample_weight=w, reduction=reduction), hidden,
+                 weight, np.float32)
+    gradients = np.abs(factors[1])
+    assert gradients.shape == (100, 200) and (gradients > 0).mean() > 0.8
+    assert gradients[gradients > 0].min() >= np.finfo(np.float32).tiny
+    q = special.softmax(hidden.astype(np.float64) @ weight.T.astype(np.float64), axis=1)
+    assert (q < np.finfo(np.float32).tiny).any(), "the test has no unlikely classes"
+
+
 # ---- weights ---------------------------------------------------------------------------------------------------------
 
 
@@ -247,12 +266,15 @@ def test_no_rows(reduction):
         linear_cross_entropy(np.empty((0, D)), np.ones((C, D)), [])
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("size", "dtype"), [(-300, np.float64), (-30, np.float64), (-30, np.float32), (30, np.float64),
                                              (30, np.float32), (300, np.float64)])
-def test_weights_of_any_size(size, dtype):
+def test_weights_of_any_size(size, dtype, reduction):
     hidden, weight, y = data(dtype=dtype)
-    got = linear_cross_entropy(hidden, weight, y, sample_weight=np.full(N, 10.0**size))
-    assert_right(got, *reference(hidden, weight, y), hidden, weight, dtype)
+    w = np.full(N, 10.0**size)
+    got = linear_cross_entropy(hidden, weight, y, sample_weight=w, reduction=reduction)
+    assert_right(got, *by_reference(hidden, weight, y, dtype, sample_weight=w, reduction=reduction), hidden, weight,
+                 dtype)
 
 
 def test_a_mean_of_losses_whose_sum_overflows():

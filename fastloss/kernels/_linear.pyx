@@ -327,6 +327,7 @@ cdef class LinearPass:
     cdef object evaluator
     cdef tuple alive
     cdef double weight_sum
+    cdef Py_ssize_t numbers  # of X
     cdef double cost  # ns of a whole pass, about
 
     def __init__(self, evaluator, products, int storage, cnp.ndarray data, Py_ssize_t pitch, Py_ssize_t step, indices,
@@ -372,7 +373,8 @@ cdef class LinearPass:
             job.strip = job.rows = strip
         self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(
             targets, np.broadcast_to(np.float64(0.0), shape), weights))
-        self.cost = 0.3 * cnp.PyArray_SIZE(data) * n_outputs
+        self.numbers = cnp.PyArray_SIZE(data)
+        self.cost += 0.3 * self.numbers * n_outputs
 
     cdef object describe(self, cnp.ndarray y, cnp.ndarray z, cnp.ndarray weights):
         """The loss's job, checked, with its weights summed up. Returns what must live as long."""
@@ -457,7 +459,9 @@ cdef class LinearPass:
         if mode & FULL:
             job.size += (k * k if job.crossed else k) * p * p
         if job.storage != SPARSE_COLUMNS:
-            strips = min(max(<Py_ssize_t>4, STRIPS_SIZE // max(<Py_ssize_t>1, job.size)), <Py_ssize_t>64)
+            # sums are less than X, and take no longer than it
+            strips = min(<Py_ssize_t>STRIPS_SIZE, self.numbers * k // 4) // max(<Py_ssize_t>1, job.size)
+            strips = min(max(<Py_ssize_t>2, strips), <Py_ssize_t>64)
             job.strip = (n + strips - 1) // strips
             job.strip = (job.strip + job.rows - 1) // job.rows * job.rows
         strips = (n + job.strip - 1) // job.strip
