@@ -259,10 +259,9 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         penalised = np.arange(features - self.fit_intercept)
         matrix[penalised, penalised] += self.alpha / _columns(data)
         try:
-            root: Vector = np.linalg.cholesky(matrix).T
+            return np.asarray(np.linalg.cholesky(matrix).T, np.float64)
         except np.linalg.LinAlgError:
             return None
-        return root
 
     def _warn(self, trouble: str) -> None:
         warnings.warn(f"{type(self).__name__} has not converged: {trouble}. Scale the features, or raise max_iter or "
@@ -451,16 +450,17 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         Whether scores have an intercept.
     solver : {"auto", "lbfgs", "newton", "sgd"}, default "auto"
         "lbfgs" is SciPy's L-BFGS-B, for up to 1000 dense features in coordinates in which they have equal scales and
-        no correlations, so that neither costs iterations. For losses with kinks, such as `Hinge`, and losses of a bounded domain, it is BFGS
-        with a line search for weak Wolfe conditions, which keeps a matrix for up to 1000 coefficients, and the last
-        50 steps for more; for many coefficients and kinks expect two or three digits.
+        no correlations, so that neither costs iterations. For losses with kinks, such as `Hinge`, and losses of a
+        bounded domain, it is BFGS with a line search for weak Wolfe conditions, which keeps a matrix for up to 1000
+        coefficients, and the last 50 steps for more; for many coefficients and kinks expect two or three digits.
         "newton" is Newton's method, by Cholesky decomposition for up to 1000 coefficients, and by conjugate gradients
         for more. Where the Hessian is not positive definite the absolute values of its eigenvalues are taken; a line
         search secures descent. Not for losses with kinks.
         "sgd" is gradient descent by mini-batches with momentum, for data that all other solvers take too long for.
-        "auto" is "newton" for up to 256 coefficients, up to 2^22 coefficients times samples, and losses without kinks (but not for `Sharp`, whose Hessian is 0
-        at the start); "sgd" for hinges of margin 0, such as `Perceptron`, whose minimum of scores 0 everywhere tells
-        nothing, while steps from one sample to the next do; otherwise "lbfgs".
+        "auto" is "newton" for up to 256 coefficients, at most 2^22 by the number of samples, and losses without kinks
+        (but not for `Sharp`, whose Hessian is 0 at the start); "sgd" for hinges of margin 0, such as `Perceptron`,
+        whose minimum of scores 0 everywhere tells nothing, while steps from one sample to the next do; otherwise
+        "lbfgs".
     max_iter : int >= 1, default 1000
         The most iterations; of "sgd", passes over the data.
     tol : float >= 0, default 1e-6

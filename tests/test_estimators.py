@@ -455,6 +455,77 @@ def test_losses_of_a_bounded_domain_without_intercept():
         model.fit(X, y)
 
 
+def test_newton_steps_by_absolute_eigenvalues():
+    """In any basis, and in any units of the coefficients."""
+    rotation, _ = np.linalg.qr(RNG.standard_normal((4, 4)))
+    curvature, gradient = np.array([2.0, -3.0, 0.5, 1.0]), RNG.standard_normal(4)
+    hessian = (rotation * curvature) @ rotation.T
+    hessian *= np.sqrt(np.outer(*[1 / abs(hessian.diagonal())] * 2))  # what the step is scaled to
+    values, vectors = np.linalg.eigh(hessian)
+    expected = -(vectors / abs(values)) @ vectors.T @ gradient
+    units = np.array([1.0, 1e2, 1e-1, 1.0])
+    assert values[0] < 0
+    assert_allclose(_solvers._newton_step(gradient, hessian), expected, rtol=1e-6)
+    assert_allclose(_solvers._newton_step(gradient * units, hessian * np.outer(units, units)), expected / units,
+                    rtol=1e-6)
+
+
+class Quadratic:
+    """½·θᵀHθ, counting products."""
+
+    def __init__(self, hessian):
+        self.hessian = hessian
+        self.products = 0
+
+    def hessian_product(self, coef, v):
+        self.products += 1
+        return self.hessian @ v
+
+
+def test_conjugate_gradients():
+    rotation, _ = np.linalg.qr(RNG.standard_normal((30, 30)))
+    problem = Quadratic((rotation * np.geomspace(1, 30, 30)) @ rotation.T)
+    gradient = RNG.standard_normal(30)
+    step = _solvers._conjugate_gradients(problem, np.zeros(30), gradient, 1e9)
+    assert problem.products <= 30
+    assert np.linalg.norm(problem.hessian @ step + gradient) <= 1e-4 * np.linalg.norm(gradient)
+    rough = Quadratic(problem.hessian)  # far from the minimum a step need not be exact
+    _solvers._conjugate_gradients(rough, np.zeros(30), gradient, abs(gradient).max())
+    assert rough.products < problem.products
+    downwards = Quadratic(-np.eye(30))
+    assert_array_equal(_solvers._conjugate_gradients(downwards, np.zeros(30), gradient, 1.0), -gradient)
+    assert downwards.products == 1
+
+
+def test_what_bfgs_remembers_is_the_formula(monkeypatch):
+    """Both forms, against (1 - ρsyᵀ)H(1 - ρysᵀ) + ρssᵀ from a multiple of the unit matrix."""
+    pairs = []
+    for _ in range(5):
+        step = RNG.standard_normal(4)
+        pairs.append((step, step * [1, 2, 3, 4] + 0.1 * RNG.standard_normal(4)))
+    for dense in (True, False):
+        monkeypatch.setattr(_solvers, "_DENSE", 4 if dense else 3)
+        known = _solvers._InverseHessian(4)
+        gradient = RNG.standard_normal(4)
+        assert_allclose(known.times(gradient), gradient / np.linalg.norm(gradient))
+        step, change = pairs[0 if dense else -1]
+        inverse = np.eye(4) * (step @ change) / (change @ change)
+        for step, change in pairs:
+            known.update(step, change)
+            project = np.eye(4) - np.outer(change, step) / (step @ change)
+            inverse = project.T @ inverse @ project + np.outer(step, step) / (step @ change)
+        known.update(step, -change)  # no curvature: nothing to learn
+        assert_allclose(known.times(gradient), inverse @ gradient)
+
+
+def test_fits_through_all_targets_converge():
+    """The objective then goes to 0, of which no share is small."""
+    A = RNG.standard_normal((4, 3))
+    for y in (A @ [1.0, -2.0, 0.5] + 3, RNG.standard_normal(4)):
+        model = fl.LinearRegressor("mae", alpha=0).fit(A, y)
+        assert_allclose(model.predict(A), y, atol=1e-6)
+
+
 def test_newton_refuses_kinks():
     with pytest.raises(ValueError, match=r"needs a loss without kinks, and Hinge.* use 'lbfgs'"):
         fl.LinearClassifier("hinge", solver="newton").fit(X, LABELS)
