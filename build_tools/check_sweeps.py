@@ -1,4 +1,4 @@
-"""Fails when a sweep, or a pass over rows, of a built ISA module is not vectorised at the ISA's full width.
+"""Fails when a sweep, a pass over rows or a product with X, of a built ISA module, is not vectorised at full width.
 
     python build_tools/check_sweeps.py [folder of the built package]
 
@@ -7,6 +7,8 @@ Three things of every sweep (loss × dtype × mode), read off the machine code w
 1. its inner loop stores whole registers of the ISA's full width, of the sweep's own dtype;
 2. a float32 sweep converts nothing between float and double (a bare literal is enough to compute in double);
 3. it calls nothing (a libm function, or a formula that was not inlined).
+
+Products of linear models with dense X, which compute in double, must have such a loop, too.
 
 Of row losses, each formula's function, and each pass that the compiler did not inline into one, must have a loop that
 computes in whole registers of its own dtype; in float32 such loops convert nothing to double.
@@ -29,6 +31,9 @@ PASSES = ("largest", "exponentials", "cross", "outside", "scale_gradient", "scal
           "gradient_of_cross_entropy", "hessian_of_cross_entropy")
 ROW_SYMBOL = re.compile(r"__pyx_fuse_(?:(\d+)_)?(\d+)__pyx_f_.*_rows_(" + "|".join((*FORMULAS, *PASSES))
                         + r")(?!.*\.cold)(?:\.|$)")
+#: Functions of _products.pyx, by the type of X.
+PRODUCTS = ("scores_of_rows", "gradient_of_rows", "scores_of_columns", "gradient_of_columns")
+PRODUCT_SYMBOL = re.compile(r"__pyx_fuse_(\d+)__pyx_f_.*_products_(" + "|".join(PRODUCTS) + r")$")
 CONVERSION = re.compile(r"cvt(ss2sd|sd2ss|ps2pd|pd2ps)")
 
 
@@ -98,6 +103,23 @@ def check_rows(library: Path, name: str, register: str) -> int:
     return len(bad)
 
 
+def check_products(library: Path, name: str, register: str) -> int:
+    """Prints which products of linear models are not vectorised, and how many those are."""
+    found = {m.groups(): code for symbol, code in functions(library).items() if (m := PRODUCT_SYMBOL.match(symbol))}
+    wanted = [(dtype, product) for dtype in "01" for product in PRODUCTS]
+    bad = [(key, "no such function") for key in wanted if key not in found]
+    bad += [(key, fault) for key, code in found.items() for fault in row_faults(code, register, False)]
+    for (dtype, product), fault in bad:
+        print(f"{name}: {product}, X of {'f32' if dtype == '0' else 'f64'}: {fault}")
+    print(f"{name}: {len(found)} products looked at")
+    return len(bad)
+
+
+def module(package: Path, source: str, name: str) -> Path | None:
+    """The built module of a source and an ISA."""
+    return next(iter((package / "kernels").glob(isa.module_name(source, name) + ".*.so")), None)
+
+
 def main() -> int:
     package = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__import__("fastloss").__file__).parent
     if not isa.IS_X86_64:
@@ -105,10 +127,11 @@ def main() -> int:
         return 0
     total = bad = 0
     for name, register in isa.REGISTERS.items():
-        library = next(iter((package / "kernels").glob(isa.module_name("_sweeps", name) + ".*.so")), None)
-        if library is None:
-            print(f"{name}: no module in {package / 'kernels'}")
+        libraries = [module(package, source, name) for source in isa.HOT]
+        if None in libraries:
+            print(f"{name}: not all of {', '.join(isa.HOT)} are in {package / 'kernels'}")
             return 1
+        library, rows, products = libraries
         sweeps = {m.groups(): code for symbol, code in functions(library).items() if (m := SYMBOL.match(symbol))}
         losses = {loss for loss, _, _ in sweeps}
         wide = {loss for loss, _, mode in sweeps if mode == WIDE}
@@ -124,11 +147,7 @@ def main() -> int:
         bad += len(missing) + (not sweeps)
         total += len(sweeps)
         print(f"{name}: {len(sweeps)} sweeps of {len(losses)} losses looked at")
-        library = next(iter((package / "kernels").glob(isa.module_name("_rows", name) + ".*.so")), None)
-        if library is None:
-            print(f"{name}: no module for rows in {package / 'kernels'}")
-            return 1
-        bad += check_rows(library, name, register)
+        bad += check_rows(rows, name, register) + check_products(products, name, register)
     print(f"{total} sweeps, {bad} faults")
     return 1 if bad else 0
 
