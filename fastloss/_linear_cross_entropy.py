@@ -125,7 +125,7 @@ def linear_cross_entropy(
 
     A call gives the same bits each time it runs with as many threads of BLAS. Other numbers of threads, and of
     ``block_rows``, may change the last digits, since BLAS divides its sums by them: OpenBLAS 0.3.30, measured, gave the
-    same bits on some CPUs, and on others seldom did.
+    same bits for all on some CPUs, and not on others.
 
     References
     ----------

@@ -354,8 +354,9 @@ def test_losses_of_margin_0_learn_from_mistakes(loss):
 
 @both_solvers
 def test_tol_is_relative_to_the_null_model(solver):
-    """Of the gradient, written out: at the end, and whatever the units of X."""
-    for tol in (1e-2, 1e-4, 1e-7):
+    """Of the gradient, written out: at the end, and whatever the units of X. (L-BFGS goes by values of the objective,
+    whose rounding hides gradients below the root of 1e-16.)"""
+    for tol in (1e-2, 1e-4, 1e-5 if solver == "lbfgs" else 1e-9):
         for unit in (1e-3, 1.0, 1e3):
             model = fl.LinearClassifier(alpha=1e-3 * unit**2, solver=solver, tol=tol).fit(unit * X, LABELS)
 

@@ -33,10 +33,14 @@ cdef enum:
 
 # ---- four vectors at a time ------------------------------------------------------------------------------------------
 
-cdef inline double sum_of(const double* s) noexcept nogil:
-    """Of LANE numbers."""
-    return ((((s[0] + s[8]) + (s[4] + s[12])) + ((s[2] + s[10]) + (s[6] + s[14])))
-            + (((s[1] + s[9]) + (s[5] + s[13])) + ((s[3] + s[11]) + (s[7] + s[15]))))
+cdef inline double sum_of(double* s) noexcept nogil:
+    """Of LANE numbers, which it overwrites: by halves, which are registers."""
+    cdef Py_ssize_t q
+    for q in range(8):
+        s[q] += s[q + 8]
+    for q in range(4):
+        s[q] += s[q + 4]
+    return (s[0] + s[2]) + (s[1] + s[3])
 
 
 cdef inline void dot4(const item* x0, const item* x1, const item* x2, const item* x3, const double* w, Py_ssize_t n,
@@ -149,7 +153,7 @@ cdef void gather_strided(const item* x, const void* unused, const Block* block,
             out[i * pitch + j] = (<const item*>(<const char*>x + i * block.pitch + j * block.step))[0]
 
 
-# ---- dense columns, of one output (BLAS does more) --------------------------------------------------------------------
+# ---- dense columns, of one output (BLAS does more) -------------------------------------------------------------------
 
 cdef void scores_of_columns(const item* x, const void* unused, const Block* block,
                             const double* w, double* z) noexcept nogil:
