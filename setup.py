@@ -38,14 +38,14 @@ class BuildExt(build_ext):
         for once in self.extensions:
             once.extra_compile_args = ([] if kind == "msvc" else ["-O2", "-g0"]) + openmp[0]
             once.extra_link_args = openmp[1]
-        for source, (name, flags) in itertools.product(hot, isa.variants(kind).items()):
+        for source, name in itertools.product(hot, isa.variants(kind)):
             plain = source.name.rsplit(".", 1)[-1]
             module = isa.module_name(plain, name)
             variant = Extension(f"fastloss.kernels.{module}", source.sources, depends=source.depends)
             variant.define_macros = [(f"PyInit_{plain}", f"PyInit_{module}")]
             if kind != "msvc":
                 variant.define_macros.append(isa.ALWAYS_INLINE)
-            variant.extra_compile_args = isa.sweep_flags(kind, is_clang) + flags
+            variant.extra_compile_args = isa.flags(plain, name, kind, is_clang)
             variant.include_dirs = source.include_dirs
             variant._needs_stub = False
             self.extensions.append(variant)

@@ -9,7 +9,9 @@ IS_X86_64 = MACHINE in ("x86_64", "amd64")
 # No -ffast-math, no -fassociative-math: NaN, inf and the order of sums are part of the contract.
 # -fno-math-errno, -fno-trapping-math: needed to vectorise divisions and selects; nobody reads errno or FP traps here.
 # -ffp-contract=off: fused multiply-adds are written out (mad), so that all modes and positions agree bit for bit.
-UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-g0"]
+# No unwind tables: C needs them for debuggers alone, and they are a fiftieth of the wheel.
+UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-asynchronous-unwind-tables",
+              "-g0"]
 
 # The inliner gives up on big formulas, and a call in a sweep costs 10 times the formula.
 ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
@@ -24,8 +26,7 @@ CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=64"]
 
 # name -> flags, best last. The name is what FASTLOSS_ISA takes.
 X86_64 = {
-    # for the oldest CPUs less is done for speed, and the module is smaller
-    "x86-64-v2": ["-march=x86-64-v2", "-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"],
+    "x86-64-v2": ["-march=x86-64-v2"],
     "x86-64-v3": ["-march=x86-64-v3"],
     "x86-64-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
@@ -43,16 +44,22 @@ def variants(compiler_type: str) -> dict[str, list[str]]:
 #: What is compiled once per ISA.
 HOT = ["_sweeps", "_rows", "_products"]
 
+# Smaller modules: of the oldest CPUs, and where it costs no time (sweeps of -v3 have the same number of instructions).
+SMALLER = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
+SMALL = [("_sweeps", "x86-64-v2"), ("_rows", "x86-64-v2"), ("_products", "x86-64-v2"), ("_sweeps", "x86-64-v3")]
+
 
 def module_name(source: str, isa: str) -> str:
     """The extension module of a source and an ISA: "_sweeps", "x86-64-v3" -> "_sweeps_v3"."""
     return f"{source}_{isa.rsplit('-', 1)[-1]}"
 
 
-def sweep_flags(compiler_type: str, is_clang: bool) -> list[str]:
+def flags(source: str, isa: str, compiler_type: str, is_clang: bool) -> list[str]:
+    """How to compile a source of HOT for an ISA."""
     if compiler_type == "msvc":
         return ["/O2", "/fp:precise"]
-    return UNIX_FLAGS + (CLANG_FLAGS if is_clang else GCC_FLAGS)
+    return (UNIX_FLAGS + (CLANG_FLAGS if is_clang else GCC_FLAGS) + variants(compiler_type)[isa]
+            + (SMALLER if (source, isa) in SMALL else []))
 
 
 def openmp_flags(compiler_type: str) -> tuple[list[str], list[str]]:

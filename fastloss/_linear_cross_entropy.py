@@ -75,10 +75,10 @@ def linear_cross_entropy(
         With w = sample_weight · class_weight: Σ w·loss / Σ w, Σ w·loss, or w·loss for each row. Gradients are those of
         the mean, and of the sum with "sum" and "none".
     block_rows : int, optional
-        How many rows of logits are in memory at a time, at most. By default as many as make, with two further rows of d
-        numbers for each, 3.2 million numbers (12.8 MB in float32, 25.6 MB in float64), or, where that is more,
-        min(96, d/4) rows, which take at most a quarter of the memory of ``weight``. More rows are faster, up to some
-        hundreds.
+        How many rows of logits are in memory at a time, at most. By default the more of two numbers: as many as make,
+        with two further rows of d numbers for each, 3.2 million numbers (12.8 MB in float32, 25.6 MB in float64); and
+        a 21st of all rows, or 96 if that is more, but at most d/4, which take a quarter of the memory of ``weight``.
+        More rows are faster: with d = 512 and C = 32 000, 256 take a fifth less time than 96.
     n_threads : int, optional
         At most this many threads; by default as many as `get_num_threads` says. They are BLAS's threads, of which there
         are never more than BLAS itself is set to; the loss of a block takes one thread. To lower their number needs
@@ -170,8 +170,7 @@ def linear_cross_entropy(
     labels, w = _rows(y, sample_weight, options, n, C, dtype)
     exponent, scale = _scale(w, reduction == "mean", dtype)
     scaled = np.ldexp(w, exponent)
-    limit = _checks.thread_count(block_rows, "block_rows") if block_rows is not None else max(
-        1, BLOCK // (C + 2 * d), min(ENOUGH_ROWS, d // 4))
+    limit = _default_rows(n, d, C) if block_rows is None else _checks.thread_count(block_rows, "block_rows")
 
     d_hidden = _output(hidden_gradient_out, "hidden_gradient_out", h, dtype)
     d_weight = _output(weight_gradient_out, "weight_gradient_out", W, dtype)
@@ -300,6 +299,11 @@ def _scale(w: Array, mean: bool, dtype: np.dtype[Any]) -> tuple[int, float]:
     else:  # the mean of huge losses may be finite though their sum is not
         exponent = -math.frexp(total)[1] if mean else 0
     return exponent, 1.0 / math.ldexp(total, exponent)
+
+
+def _default_rows(n: int, d: int, n_classes: int) -> int:
+    """As many rows as `BLOCK` holds, or those that BLAS wants, if they are few beside n or d."""
+    return max(1, BLOCK // (n_classes + 2 * d), min(max(ENOUGH_ROWS, n // 21), d // 4))
 
 
 def _block_rows(limit: int, n: int) -> int:

@@ -452,7 +452,8 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         "lbfgs" is SciPy's L-BFGS-B, for up to 1000 dense features in coordinates in which they have equal scales and
         no correlations, so that neither costs iterations. For losses with kinks, such as `Hinge`, and losses of a
         bounded domain, it is BFGS with a line search for weak Wolfe conditions, which keeps a matrix for up to 1000
-        coefficients, and the last 50 steps for more; for many coefficients and kinks expect two or three digits.
+        coefficients, and the last 50 steps for more; with so many and kinks expect one or two digits of the objective,
+        and a ConvergenceWarning ("sgd", or a loss without kinks such as `SquaredHinge`, then serves better).
         "newton" is Newton's method, by Cholesky decomposition for up to 1000 coefficients, and by conjugate gradients
         for more. Where the Hessian is not positive definite the absolute values of its eigenvalues are taken; a line
         search secures descent. Not for losses with kinks.

@@ -146,6 +146,15 @@ def test_blocks_are_about_equal(limit, n, rows):
     assert module._block_rows(limit, n) == rows
 
 
+@pytest.mark.parametrize(("n", "d", "n_classes", "rows"), [
+    (2048, 512, 32_000, 97), (10**6, 512, 32_000, 128), (10, 8, 10**6, 3), (10, 64, 10**6, 16), (10, 512, 10**6, 96),
+    (8192, 4096, 128_000, 390), (10**6, 10, 2, 145_454), (5, 1, 10**7, 1)])
+def test_default_rows(n, d, n_classes, rows):
+    assert module._default_rows(n, d, n_classes) == rows
+    # a block's memory is bounded: 12.8 MB in float32, or a quarter of weight's
+    assert rows == 1 or rows * n_classes <= max(3_200_000, n_classes * d / 4)
+
+
 @pytest.mark.parametrize("d", [1, 5])
 @each_reduction
 def test_derivatives(d, reduction):
@@ -537,8 +546,6 @@ def test_memory_of_a_million_classes(order):
     outs = {"hidden_gradient_out": np.empty_like(hidden), "weight_gradient_out": np.empty((n_classes, d), np.float32)}
     limit = 4 * module.BLOCK + 2 * 4 * module.CONVERTED + 100_000
     assert peak(lambda: linear_cross_entropy(hidden, weight, y, **outs)) < limit
-    # and of wider layers at most a quarter of weight's memory
-    assert max(1, module.BLOCK // (n_classes + 2 * 512), min(module.ENOUGH_ROWS, 512 // 4)) * 4 <= 512
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the most memory of a process where Linux says it")
