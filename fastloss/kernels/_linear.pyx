@@ -136,10 +136,7 @@ cdef void blas_gradient(const Block* block, bint columns, const double* r, doubl
 
 
 cdef void scores(const LinearJob* job, const Block* block, const double* w, const double* b, double* z) noexcept nogil:
-    cdef Py_ssize_t i, c, k = block.outputs
-    for i in range(block.rows):
-        for c in range(k):
-            z[i * k + c] = b[c]
+    job.products.fill(b, block.rows, block.outputs, z)
     if job.blas and block.features > 0:
         blas_scores(block, job.storage == DENSE_COLUMNS, w, z)
     else:

@@ -288,6 +288,18 @@ cdef void gather_from_sparse_columns(const item* x, const position* at, const Bl
 
 # ---- scores ----------------------------------------------------------------------------------------------------------
 
+cdef void fill(const double* intercepts, Py_ssize_t rows, Py_ssize_t outputs, double* z) noexcept nogil:
+    cdef Py_ssize_t i, c
+    cdef double one = intercepts[0]
+    if outputs == 1:
+        for i in range(rows):
+            z[i] = one
+    else:
+        for i in range(rows):
+            for c in range(outputs):
+                z[i * outputs + c] = intercepts[c]
+
+
 cdef void add_rows(const double* values, Py_ssize_t rows, Py_ssize_t outputs, double* sums) noexcept nogil:
     """sums += the sum of the rows"""
     cdef double s[LANE]
@@ -349,6 +361,7 @@ def bind(int storage, bint double_precision, bint long_indices):
     cdef Products* products = <Products*>PyMem_Malloc(sizeof(Products))
     if products == NULL:
         raise MemoryError
+    products.fill = fill
     products.add_rows = add_rows
     products.is_finite = is_finite
     if double_precision and long_indices:

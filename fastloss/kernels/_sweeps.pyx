@@ -414,7 +414,9 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
                 write(&job.loss, inner, first, n, loss)
 
     add_lanes(lanes, &partial.losses)
-    add_lanes(reduced_lanes, &partial.reduced)
+    memset(&partial.reduced, 0, sizeof(partial.reduced))
+    if job.reduced:
+        add_lanes(reduced_lanes, &partial.reduced)
     partial.flags = flags
 
 

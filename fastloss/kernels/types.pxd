@@ -248,5 +248,6 @@ cdef struct Products:
     product scores
     product gradient
     gather_rows gather
+    void (*fill)(const double* intercepts, Py_ssize_t rows, Py_ssize_t outputs, double* z) noexcept nogil
     void (*add_rows)(const double* values, Py_ssize_t rows, Py_ssize_t outputs, double* sums) noexcept nogil
     bint (*is_finite)(const double* values, Py_ssize_t n) noexcept nogil
