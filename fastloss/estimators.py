@@ -27,7 +27,7 @@ from .binary import (
     Sharp,
 )
 from .class_weight import DynamicClassWeight
-from .linear import LinearLoss, Vector
+from .linear import LinearLoss, Vector, one_blas_thread
 from .loss import Loss, get
 from .multiclass import EarthMover, KLDivergence, MulticlassHinge, MultilabelMargin, RowLoss
 from .regression import (
@@ -225,10 +225,14 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if newton and kinks:
             raise ValueError(f"solver='newton' needs a loss without kinks, and {data.loss!r} has some: use 'lbfgs', "
                              f"which then is BFGS")
-        quasi = _solvers.bfgs if kinks or bounded else _solvers.lbfgs
-        with _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
-            solve = _solvers.newton if newton else quasi
-            found = solve(problem, start.ravel(), self.tol, scale, self.max_iter, watch)
+        with one_blas_thread(), _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
+            arguments = problem, start.ravel(), self.tol, scale, self.max_iter, watch
+            if newton:
+                found = _solvers.newton(*arguments)
+            elif kinks or bounded:
+                found = _solvers.bfgs(*arguments)
+            else:
+                found = _solvers.lbfgs(*arguments, self._root(data, null))
         if found.trouble:
             self._warn(found.trouble)
         self.loss_, self.n_iter_, self.t_, self._velocity = found.loss, max(found.n_iter, 1), 0, None

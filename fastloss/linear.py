@@ -241,8 +241,7 @@ class LinearLoss:
 
     def _evaluate(self, mode: int, W: Vector, b: Vector, V: Vector | None = None,
                   c: Vector | None = None) -> tuple[float, Vector]:
-        blas = _blas().limit(limits=1, user_api="blas") if self._blas or mode == _FULL else _NOTHING
-        with blas:
+        with one_blas_thread() if self._blas or mode == _FULL else contextlib.nullcontext():
             return self._pass.evaluate(mode, self._stored(W), np.ascontiguousarray(b),
                                        None if V is None else self._stored(V),
                                        None if c is None else np.ascontiguousarray(c), self._n_threads)
@@ -264,12 +263,14 @@ class LinearLoss:
         return gradient.ravel()
 
 
-_NOTHING = contextlib.nullcontext()
+def one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """Keeps BLAS to one thread: within our own threads, and between passes, since BLAS's threads go on spinning for a
+    while after a call, on the CPUs that ours need."""
+    return _blas_libraries().limit(limits=1, user_api="blas")
 
 
 @cache
-def _blas() -> Any:
-    """The BLAS libraries, to keep them to one thread inside ours."""
+def _blas_libraries() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()
