@@ -31,6 +31,7 @@ from .losses import print_table, progress
 from .targets import Goal
 
 L2 = 1e-3
+PAUSE = 0.05  # seconds: BLAS's threads spin about half as long after a call
 SECONDS = 1.0  # for each side of a measurement, at least: a call takes up to half a second
 ONE_READ = 1.25  # the goal: of the time of a plain read of X
 
@@ -245,7 +246,7 @@ def measure(problem: Problem, dtype: str, threads: int, X: Any, y: Array, coef: 
         calls: dict[str, Callable[[], Any]] = {"fastloss": fastloss(problem, X, y, coef, threads)}
         calls |= {name: SIDES[name](problem, X, y, coef, threads) for name in names}
         check(problem, dtype, {name: call() for name, call in calls.items()})
-        best = timing.interleaved({**calls, "read": read(X, threads)}, seconds)
+        best = timing.interleaved({**calls, "read": read(X, threads)}, seconds, PAUSE)
     return {"model": problem.name, "samples": problem.samples, "features": problem.features, "dtype": dtype,
             "threads": threads, "bytes": sum(part.nbytes for part in parts(X)),
             "goal": problem.goals.get(threads) if dtype == "float64" else None,

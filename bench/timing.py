@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 BATCH = 20e-6  # seconds; so that reading the clock (0.05 µs) does not count
@@ -16,8 +16,9 @@ TURN = 10e-3  # seconds; longer than OpenMP's idle threads of the competitor bef
 LEAST_TURNS = 3
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
-    """The least seconds a call took, for each; `seconds` is for each, and passed only for the least number of turns."""
+def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float, pause: float = 0.0) -> dict[str, float]:
+    """The least seconds a call took, for each; `seconds` is for each, and passed only for the least number of turns.
+    A turn begins after a pause: of calls longer than a turn, idle threads of the one before would take the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -26,6 +27,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
         spent = dict.fromkeys(calls, 0.0)
         while waiting := [name for name in calls if turns[name] < LEAST_TURNS or spent[name] < seconds]:
             for name in waiting:
+                sleep(pause)
                 start = perf_counter()
                 best[name] = min(best[name], turn(calls[name], best[name]))
                 spent[name] += perf_counter() - start

@@ -79,6 +79,10 @@ class LinearLoss:
     and more, and more than one with X in F order, as far as BLAS keeps the same bits on one thread). Gradients are sums
     in float64, not compensated.
 
+    While BLAS is used, and for Hessians, it is kept to one thread in the whole process (by threadpoolctl). Elsewhere,
+    its threads go on spinning for some milliseconds after a call, say a product in NumPy, and slow down a pass with
+    more than one thread that comes meanwhile.
+
     Class weights, also those of a `DynamicClassWeight`, are looked up when the object is made.
 
     A dense array in C order is read about as fast as memory gives it; one whose rows and columns both have strides is

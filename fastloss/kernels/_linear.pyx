@@ -363,7 +363,7 @@ cdef class LinearPass:
         elif storage == DENSE_COLUMNS:
             job.rows = min(max(<Py_ssize_t>256, 524288 // row_bytes), <Py_ssize_t>4096)
         else:
-            job.rows = min(max(<Py_ssize_t>32, 65536 // row_bytes), <Py_ssize_t>512)
+            job.rows = min(max(<Py_ssize_t>16, 65536 // row_bytes), <Py_ssize_t>512)
         job.rows = min(job.rows, max(<Py_ssize_t>32, 131072 // n_outputs))
         job.rows -= job.rows % 4
         if storage == SPARSE_COLUMNS:
