@@ -119,9 +119,9 @@ def _signature(cls: type[Loss], width: int | None = None) -> str:
 
 
 def _families() -> dict[str, dict[str, type[Loss]]]:
-    """{title: {name: class}}: the losses of each module, in the order they stand there."""
+    """{title: {name: class}}: the losses of each module, in the order they stand there; modules by name."""
     families: dict[str, dict[str, type[Loss]]] = {}
-    for name, cls in _registry.items():
+    for name, cls in sorted(_registry.items(), key=lambda item: item[1].__module__):
         title = (sys.modules[cls.__module__].__doc__ or "").split(".")[0]
         families.setdefault(title, {})[name] = cls
     return families
