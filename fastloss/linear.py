@@ -87,7 +87,7 @@ class LinearLoss:
 
     A dense array in C order is read about as fast as memory gives it; one whose rows and columns both have strides is
     slower, and goes through a copy of a block. Sparse columns (CSC) are read twice; besides,
-    1/16 of the scores or more are held at a time.
+    1/16 to half of the scores are held at a time.
 
     Examples
     --------
@@ -187,7 +187,8 @@ class LinearLoss:
     def gradient_hessian(self, coef: ArrayLike) -> tuple[Vector, Vector]:
         """The objective's gradient and full Hessian, for models of few coefficients.
 
-        Exact up to what `hessian_product` says. Memory is that of several Hessians.
+        Exact up to what `hessian_product` says. Memory is that of some Hessians, and for each thread that of a block of
+        rows of X as doubles; of CSC a block is up to half of the rows.
 
         Parameters
         ----------
@@ -370,12 +371,12 @@ def _sparse(X: Any, outputs: int) -> _Design:
     starts = np.ascontiguousarray(X.indptr, dtype=np.int64)
     if by_rows:
         return _Design(X, _SPARSE_ROWS, data, indices=indices, starts=starts)
-    # Where each column's part of each strip begins: few strips, so that parts are not too short.
+    # Few strips, so that a column's parts are not too short.
+    from .kernels import _linear
+
     n, d = X.shape
     strips = int(np.clip(min(2**21 // max(1, d * outputs), len(data) // max(1, 16 * d)), 2, 16))
     strip = max(1, -(-n // strips))
-    edges = np.arange(0, n + strip, strip)
-    table = np.empty((len(edges), d), np.int64)
-    for j in range(d):
-        table[:, j] = starts[j] + np.searchsorted(indices[starts[j]:starts[j + 1]], edges)
-    return _Design(X, _SPARSE_COLUMNS, data, indices=indices, starts=table, strip=strip)
+    edges = np.empty((-(-n // strip) + 1, d), np.int64)
+    _linear.strip_edges(indices, starts, strip, edges)
+    return _Design(X, _SPARSE_COLUMNS, data, indices=indices, starts=edges, strip=strip)

@@ -1425,3 +1425,28 @@ def test_objectives_agree_with_scikit_learn(loss, fit_intercept, form):
     assert_allclose(model.gradient_hessian(coef)[1], columns, rtol=0, atol=atol)
     v = np.random.default_rng(0).normal(size=model.n_coef)
     assert_allclose(model.hessian_product(coef, v), ours(product(theirs(v))), rtol=0, atol=atol * np.abs(v).sum())
+
+
+@pytest.mark.parametrize("loss", [BCE, CE, PAIRS[0]], ids=str)
+def test_long_strips_of_sparse_columns(loss):
+    # a strip is a sixteenth of the rows at least, and the kernels of losses take some thousands at a time
+    k = C if loss is CE else None
+    X, y, coef = problem(loss, 140_000, 2, k)
+    X[:, 1] = 0.0
+    dense, columns = (fl.LinearLoss(loss, one, y, n_classes=classes(loss, k)) for one in (X, sparse.csc_array(X)))
+    z = X @ coef.reshape(-1, 3)[:, :-1].T + coef.reshape(-1, 3)[:, -1]
+    expected = loss.loss(y, z[:, 0] if z.shape[1] == 1 else z)
+    for model in (dense, columns):
+        assert model.loss(coef) == pytest.approx(expected, rel=1e-12)
+    assert_allclose(columns.loss_gradient(coef)[1], dense.loss_gradient(coef)[1], rtol=1e-11, atol=1e-15)
+
+
+def test_wide_sparse_X_takes_no_dense_block():
+    X = sparse.random_array((200, 3_000_000), density=1e-6, format="csc", rng=0)  # a block of 16 rows: 384 MB
+    y = np.arange(200) % 2
+    for one in (X, X.tocsr()):
+        model = fl.LinearLoss(BCE, one, y, n_threads=1)
+        peak, (value, gradient) = traced(lambda model=model: model.loss_gradient(np.zeros(model.n_coef)))
+        assert value == pytest.approx(np.log(2))
+        assert_allclose(gradient[:-1], X.T @ (0.5 - y) / 200, rtol=1e-12)
+        assert peak < 400e6

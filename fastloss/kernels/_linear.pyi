@@ -2,6 +2,8 @@ from typing import Any
 
 import numpy as np
 
+def strip_edges(rows: np.ndarray, starts: np.ndarray, strip: int, edges: np.ndarray) -> None: ...
+
 class LinearPass:
     def __init__(
         self, evaluator: Any, products: object, storage: int, data: np.ndarray, pitch: int, step: int,

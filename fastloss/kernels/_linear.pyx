@@ -6,7 +6,7 @@
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport fabs, isinf, ldexp, sqrt
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -89,10 +89,9 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
                    double* hessian, Partial* total) noexcept nogil:
     """The loss of n rows of scores from `first` on."""
     cdef LossJob loss = job.loss
-    cdef Py_ssize_t k = job.block.outputs
+    cdef Py_ssize_t k = job.block.outputs, done, some
     cdef Partial part
     cdef Py_ssize_t before = first * k * sizeof(double)
-    memset(&part, 0, sizeof(Partial))
     # streams begin at row 0
     if job.rows_of_scores:
         loss.rows.mode = mode
@@ -100,7 +99,7 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
         loss.rows.gradient = loss.rows.hessian = loss.rows.y_pred
         loss.rows.gradient.data = <char*>gradient - before
         loss.rows.hessian.data = <char*>hessian - before
-        job.run(&loss, first, first + n, &part)
+        k = 1
     else:
         loss.elements.mode = mode
         loss.elements.y_pred.data = <char*>z - before
@@ -115,10 +114,13 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
             loss.elements.second_hessian = loss.elements.hessian
             loss.elements.second_hessian.data += sizeof(double)
             k = 1
-        job.run(&loss, first * k, (first + n) * k, &part)
-    add_to(&total.losses, &part.losses)
-    add_to(&total.reduced, &part.reduced)
-    total.flags |= part.flags
+    for done in range(0, n * k, 4096):  # CHUNK, and MOST_ROWS
+        some = min(<Py_ssize_t>4096, n * k - done)
+        memset(&part, 0, sizeof(Partial))
+        job.run(&loss, first * k + done, first * k + done + some, &part)
+        add_to(&total.losses, &part.losses)
+        add_to(&total.reduced, &part.reduced)
+        total.flags |= part.flags
 
 
 cdef void blas_scores(const Block* block, bint columns, const double* w, double* z) noexcept nogil:
@@ -242,19 +244,21 @@ cdef void add_hessian(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, bint
 
 cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial) noexcept nogil:
     """One strip: what run_job calls."""
-    cdef Py_ssize_t k = job.block.outputs, size = job.rows * k, numbers = job.rows * job.columns, index, first, n, i
+    cdef Py_ssize_t k = job.block.outputs, size = job.rows * k, index, first, n, i
+    # X as doubles: where it is gathered for the products, and twice for the Hessian
+    cdef Py_ssize_t gathered = job.rows * job.block.features if job.storage == STRIDED else 0
+    cdef Py_ssize_t wide = job.rows * job.columns if job.mode & FULL else 0
     cdef double* sums = job.sums + start // job.strip * job.size
     cdef Block block
-    # z, gradient, hessian, u and two more; X as doubles, and twice more
-    cdef double* z = <double*>malloc((6 * size + 3 * numbers) * sizeof(double))
+    cdef double* z = <double*>malloc((6 * size + gathered + 2 * wide) * sizeof(double))
     cdef double* gradient = z + size
     cdef double* hessian = gradient + size
     cdef double* u = hessian + size
     cdef double* moved = u + size
     cdef double* other = moved + size
     cdef double* x = other + size
-    cdef double* scaled = x + numbers
-    cdef double* wide = scaled + numbers
+    cdef double* rows = x + gathered
+    cdef double* scaled = rows + wide
     memset(partial, 0, sizeof(Partial))
     if z == NULL:
         partial.flags = NO_MEMORY
@@ -288,7 +292,7 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
         elif job.mode & FULL:
             run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
             add_gradient(job, &block, gradient, sums)
-            add_hessian(job, first, n, block.careful, z, hessian, wide, scaled, u, moved, other, gradient,
+            add_hessian(job, first, n, block.careful, z, hessian, rows, scaled, u, moved, other, gradient,
                         sums + k * (block.features + 1))
         else:
             run_loss(job, LOSS | GRADIENT, first, n, z, gradient, NULL, partial)
@@ -297,6 +301,23 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
 
 
 # ---- what Python sees ------------------------------------------------------------------------------------------------
+
+def strip_edges(cnp.ndarray rows, cnp.ndarray starts, Py_ssize_t strip, cnp.ndarray edges):
+    """Fills edges (strips + 1, columns): where in `rows`, sorted in each sparse column, each strip's part begins."""
+    cdef Py_ssize_t j, edge, columns = cnp.PyArray_DIM(edges, 1)
+    cdef bint wide = cnp.PyArray_ITEMSIZE(rows) == 8
+    cdef const int32_t* short_rows = <const int32_t*>cnp.PyArray_DATA(rows)
+    cdef const int64_t* long_rows = <const int64_t*>cnp.PyArray_DATA(rows)
+    cdef const int64_t* start = <const int64_t*>cnp.PyArray_DATA(starts)
+    cdef int64_t* out = <int64_t*>cnp.PyArray_DATA(edges)
+    cdef int64_t p
+    for j in range(columns):
+        p = start[j]
+        for edge in range(cnp.PyArray_DIM(edges, 0)):
+            while p < start[j + 1] and (long_rows[p] if wide else short_rows[p]) < edge * strip:
+                p += 1
+            out[edge * columns + j] = p
+
 
 @cython.final
 cdef class LinearPass:
@@ -393,7 +414,7 @@ cdef class LinearPass:
             self.cost += rows.rows * rows.classes * by_row.cost
             self.weight_sum = rows.rows
             rows.mode = WEIGHT
-            total = run_job(rows, rows.rows, 32, job.run, 1)
+            total = run_job(rows, rows.rows, 4096, job.run, 1)
             by_row.raise_faults(total.flags, y, weights, rows.classes, cnp.NPY_DOUBLE)
             if rows.weighted:
                 self.weight_sum = total.value
