@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -20,6 +19,7 @@ from . import _checks
 from ._typing import Array, Reduction
 from .class_weight import ClassWeight, weights_of_classes
 from .kernels import _driver
+from .linear import blas_threads
 from .multiclass import CrossEntropy
 
 # Numbers that a block takes: 12.8 MB in float32, and less than 5 % of the logits of 2048 rows and 32 000 classes.
@@ -81,8 +81,8 @@ def linear_cross_entropy(
         More rows are faster: with d = 512 and C = 32 000, 256 take a fifth less time than 96.
     n_threads : int, optional
         At most this many threads; by default as many as `get_num_threads` says. They are BLAS's threads, of which there
-        are never more than BLAS itself is set to; the loss of a block takes one thread. To lower their number needs
-        threadpoolctl, and holds for the whole process during the call.
+        are never more than BLAS itself is set to; the loss of a block takes one thread. A lower number holds for the
+        whole process during the call.
     hidden_gradient_out, weight_gradient_out, bias_gradient_out : ndarray, optional
         Where to write the gradients, instead of new arrays: C- or F-contiguous, of the shape of ``hidden``, ``weight``
         and ``bias``; float32 where ``hidden`` and ``weight`` are both float32 or float16, else float64.
@@ -198,7 +198,8 @@ def linear_cross_entropy(
     across = np.empty((d, step if few else 0), dtype)
     ones = np.ones((1, step if b is not None else 0), dtype)
 
-    with _threads(n_threads):
+    threads = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
+    with blas_threads(threads):
         for start in range(0, len(used), step):
             rows: Any = slice(start, start + step) if whole else used[start:start + step]
             x = _readable(h[rows], dtype)
@@ -343,29 +344,6 @@ def _check_overlap(outputs: dict[str, Array | None], inputs: dict[str, Any]) -> 
 
 
 # ---- BLAS ------------------------------------------------------------------------------------------------------------
-
-def _threads(n_threads: int | None) -> AbstractContextManager[Any]:
-    """Keeps BLAS to so many threads, where it would use more."""
-    most = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
-    try:
-        blas = _controller()
-    except ImportError:
-        if n_threads is None:
-            return nullcontext()
-        raise ImportError("n_threads needs threadpoolctl to limit the threads of BLAS: pip install threadpoolctl, or "
-                          "leave it out") from None
-    more = [library.filepath for library in blas.lib_controllers if (library.num_threads or 1) > most]
-    return blas.select(filepath=more).limit(limits=most) if more else nullcontext()
-
-
-@cache
-def _controller() -> Any:
-    """Of the BLAS libraries that are loaded; SciPy's is, once `_blas` was called."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
-
-    _blas(np.dtype(np.float64))
-    return ThreadpoolController().select(user_api="blas")
-
 
 @cache
 def _blas(dtype: np.dtype[Any]) -> Callable[..., None]:

@@ -27,7 +27,7 @@ from .binary import (
     Sharp,
 )
 from .class_weight import DynamicClassWeight
-from .linear import LinearLoss, Vector, one_blas_thread
+from .linear import LinearLoss, Vector, blas_threads
 from .loss import Loss, get
 from .multiclass import EarthMover, KLDivergence, MulticlassHinge, MultilabelMargin, RowLoss
 from .regression import (
@@ -225,7 +225,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if newton and kinks:
             raise ValueError(f"solver='newton' needs a loss without kinks, and {data.loss!r} has some: use 'lbfgs', "
                              f"which then is BFGS")
-        with one_blas_thread(), _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
+        with blas_threads(1), _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
             arguments = problem, start.ravel(), self.tol, scale, self.max_iter, watch
             if newton:
                 found = _solvers.newton(*arguments)

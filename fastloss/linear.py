@@ -246,7 +246,7 @@ class LinearLoss:
 
     def _evaluate(self, mode: int, W: Vector, b: Vector, V: Vector | None = None,
                   c: Vector | None = None) -> tuple[float, Vector]:
-        with one_blas_thread() if self._blas or mode == _FULL else contextlib.nullcontext():
+        with blas_threads(1) if self._blas or mode == _FULL else contextlib.nullcontext():
             return self._pass.evaluate(mode, self._stored(W), np.ascontiguousarray(b),
                                        None if V is None else self._stored(V),
                                        None if c is None else np.ascontiguousarray(c), self._n_threads)
@@ -268,17 +268,23 @@ class LinearLoss:
         return gradient.ravel()
 
 
-def one_blas_thread() -> contextlib.AbstractContextManager[object]:
-    """Keeps BLAS to one thread: within our own threads, and between passes, since BLAS's threads go on spinning for a
-    while after a call, on the CPUs that ours need."""
-    return _blas_libraries().limit(limits=1, user_api="blas")
+def blas_threads(most: int) -> contextlib.AbstractContextManager[object]:
+    """Keeps BLAS to so many threads where it would use more, in the whole process.
+
+    To one within our own threads, and between passes: BLAS's threads go on spinning for a while after a call, on the
+    CPUs that ours need.
+    """
+    libraries = _blas_libraries()
+    more = [library.filepath for library in libraries.lib_controllers if (library.num_threads or 1) > most]
+    return libraries.select(filepath=more).limit(limits=most) if more else contextlib.nullcontext()
 
 
 @cache
 def _blas_libraries() -> Any:
+    import scipy.linalg.cython_blas  # type: ignore[import-untyped]  # noqa: F401  (loads SciPy's, if nothing else has)
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _outputs(loss: Loss, y: np.ndarray, n_classes: int | None) -> int:

@@ -608,16 +608,6 @@ def test_threads_of_blas_are_limited_and_given_back(monkeypatch):
         assert set(seen) == {2} and blas_threads() == 3  # also after an error
 
 
-def test_without_threadpoolctl(monkeypatch):
-    hidden, weight, y = data()
-    module._controller.cache_clear()
-    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    got = linear_cross_entropy(hidden, weight, y)
-    assert_right(got, *reference(hidden, weight, y), hidden, weight, np.float64)
-    with pytest.raises(ImportError, match="n_threads needs threadpoolctl"):
-        linear_cross_entropy(hidden, weight, y, n_threads=1)
-
-
 @both_dtypes
 def test_numbers_of_threads_agree_and_runs_give_the_same_bits(dtype):
     hidden, weight, y = data(300, 33, 1111, dtype)
