@@ -31,7 +31,7 @@ class LinearLoss:
         Σ_i w_i·loss(y_i, z_i) / Σ_i w_i + ½·l2·‖W‖²
 
     Each evaluation reads X once: block by block, a thread computes scores, their losses and derivatives, and the
-    block's part of the gradient, while the block is in cache. X is never copied.
+    block's part of the gradient, while the block is in cache. X is not copied.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ class LinearLoss:
     Class weights, also those of a `DynamicClassWeight`, are looked up when the object is made.
 
     A dense array in C order is read about as fast as memory gives it; one whose rows and columns both have strides is
-    slower, and goes through a copy of a block. Sparse columns (CSC) are read twice; besides,
-    1/16 to half of the scores are held at a time.
+    slower, and goes through a copy of a block. Sparse columns (CSC) are read twice, and each thread holds 1/16 to half
+    of the scores.
 
     Examples
     --------
@@ -207,8 +207,8 @@ class LinearLoss:
         if len(blocks) == k:
             hessian[range(k), :, range(k)] = blocks
         else:
-            for a, b_ in zip(*np.triu_indices(k), strict=True):
-                hessian[a, :, b_] = hessian[b_, :, a] = blocks[a * k + b_]
+            for a, c in zip(*np.triu_indices(k), strict=True):
+                hessian[a, :, c] = hessian[c, :, a] = blocks[a * k + c]
         hessian = hessian.reshape(self.n_coef, self.n_coef)
         penalised = np.tile(np.arange(p) < d, k)
         hessian[penalised, penalised] += self._l2

@@ -15,8 +15,8 @@ from scipy.linalg.cython_blas cimport dgemm, dsyrk
 
 from ._driver cimport Evaluator, RowEvaluator, Total, add_to, as_array, run_job, threads_for, weight_unit
 from .types cimport (
-    ANY_REAL, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, NO_MEMORY, SPARSE_COLUMNS, SPARSE_ROWS,
-    STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
+    ANY_REAL, CHUNK, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, MOST_ROWS, NO_MEMORY, SPARSE_COLUMNS,
+    SPARSE_ROWS, STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
 )
 
 import numpy as np
@@ -32,6 +32,10 @@ cdef enum:
 cdef enum:
     # Numbers that the sums of all strips may take.
     STRIPS_SIZE = 2097152
+
+
+# Of central differences: with the cube root of the precision they lose a third of the digits.
+cdef double STEP = 6e-6
 
 
 cdef union LossJob:
@@ -114,8 +118,8 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
             loss.elements.second_hessian = loss.elements.hessian
             loss.elements.second_hessian.data += sizeof(double)
             k = 1
-    for done in range(0, n * k, 4096):  # CHUNK, and MOST_ROWS
-        some = min(<Py_ssize_t>4096, n * k - done)
+    for done in range(0, n * k, 4096):  # CHUNK, and MOST_ROWS: no more than runs take
+        some = min(<Py_ssize_t>CHUNK, n * k - done)
         memset(&part, 0, sizeof(Partial))
         job.run(&loss, first * k + done, first * k + done + some, &part)
         add_to(&total.losses, &part.losses)
@@ -155,39 +159,37 @@ cdef void add_gradient(const LinearJob* job, const Block* block, const double* r
 
 
 cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, const double* z, const double* u,
-                      double* moved, double* other, double* r) noexcept nogil:
+                      double* moved, double* other, double* r, Partial* partial) noexcept nogil:
     """r = the derivative of the loss's gradient along u, row by row, where all scores of a row act on each other: the
     kernels compute only the diagonal of the Hessian."""
     cdef Py_ssize_t i, c, k = job.block.outputs
     cdef double largest, step, change
-    cdef Partial unused
-    memset(&unused, 0, sizeof(Partial))
     if not job.rows_of_scores:  # GaussianNLL: the derivative by both scores is minus that by the first
-        run_loss(job, GRADIENT | HESSIAN, first, n, z, moved, other, &unused)
+        run_loss(job, GRADIENT | HESSIAN, first, n, z, moved, other, partial)
         for i in range(n):
             r[2 * i] = r[2 * i + 1] = 0.0
             if other[2 * i] != 0.0:  # else the row does not count
                 r[2 * i] = other[2 * i] * u[2 * i] - moved[2 * i] * u[2 * i + 1]
                 r[2 * i + 1] = other[2 * i + 1] * u[2 * i + 1] - moved[2 * i] * u[2 * i]
         return
-    # Central differences: steps of the cube root of the precision lose a third of the digits.
+    # Central differences.
     for i in range(n):
         largest = 0.0
         for c in range(k):
             largest = max(largest, fabs(u[i * k + c]))
-        step = 6e-6 / largest if largest > 0.0 else 0.0
+        step = STEP / largest if largest > 0.0 else 0.0
         for c in range(k):
             moved[i * k + c] = z[i * k + c] + step * u[i * k + c]
             other[i * k + c] = z[i * k + c] - step * u[i * k + c]
-    run_loss(job, GRADIENT, first, n, moved, r, r, &unused)
-    run_loss(job, GRADIENT, first, n, other, moved, moved, &unused)
+    run_loss(job, GRADIENT, first, n, moved, r, r, partial)
+    run_loss(job, GRADIENT, first, n, other, moved, moved, partial)
     for i in range(n):
         largest = 0.0
         for c in range(k):
             largest = max(largest, fabs(u[i * k + c]))
         for c in range(k):
             change = r[i * k + c] - moved[i * k + c]
-            r[i * k + c] = change * (largest / 12e-6) if change != 0.0 else 0.0
+            r[i * k + c] = change * (largest / (2 * STEP)) if change != 0.0 else 0.0
 
 
 cdef void add_outer(const LinearJob* job, Py_ssize_t n, const double* x, double* scaled, const double* h,
@@ -213,7 +215,7 @@ cdef void add_outer(const LinearJob* job, Py_ssize_t n, const double* x, double*
 
 cdef void add_hessian(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, bint careful, const double* z,
                       const double* h, double* x, double* scaled, double* unit, double* moved, double* other,
-                      double* curve, double* sums) noexcept nogil:
+                      double* curve, double* sums, Partial* partial) noexcept nogil:
     """A block's part of the Hessian: for each output, or, of a loss whose scores act on each other, for each pair."""
     cdef Py_ssize_t i, c, a, k = job.block.outputs, p = job.columns
     cdef Block block
@@ -237,7 +239,7 @@ cdef void add_hessian(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, bint
         for i in range(n):
             for a in range(k):
                 unit[i * k + a] = a == c
-        slope_along(job, first, n, z, unit, moved, other, curve)
+        slope_along(job, first, n, z, unit, moved, other, curve, partial)
         for a in range(c, k):
             add_outer(job, n, x, scaled, curve + a, sums + (c * k + a) * p * p)
 
@@ -283,7 +285,7 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
         if job.mode & PRODUCT:
             scores(job, &block, job.direction, job.direction_intercepts, u)
             if job.crossed:
-                slope_along(job, first, n, z, u, moved, other, gradient)
+                slope_along(job, first, n, z, u, moved, other, gradient, partial)
             else:
                 run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
                 for i in range(n * k):
@@ -293,7 +295,7 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
             run_loss(job, GRADIENT | HESSIAN, first, n, z, gradient, hessian, partial)
             add_gradient(job, &block, gradient, sums)
             add_hessian(job, first, n, block.careful, z, hessian, rows, scaled, u, moved, other, gradient,
-                        sums + k * (block.features + 1))
+                        sums + k * (block.features + 1), partial)
         else:
             run_loss(job, LOSS | GRADIENT, first, n, z, gradient, NULL, partial)
             add_gradient(job, &block, gradient, sums)
@@ -414,7 +416,7 @@ cdef class LinearPass:
             self.cost += rows.rows * rows.classes * by_row.cost
             self.weight_sum = rows.rows
             rows.mode = WEIGHT
-            total = run_job(rows, rows.rows, 4096, job.run, 1)
+            total = run_job(rows, rows.rows, MOST_ROWS, job.run, 1)
             by_row.raise_faults(total.flags, y, weights, rows.classes, cnp.NPY_DOUBLE)
             if rows.weighted:
                 self.weight_sum = total.value
@@ -433,7 +435,7 @@ cdef class LinearPass:
         self.weight_sum = elements.size
         elements.mode = WEIGHT
         if elements.weighted:
-            total = run_job(elements, elements.size, 4096, job.run, 1)
+            total = run_job(elements, elements.size, CHUNK, job.run, 1)
             pointwise.raise_faults(total.flags, y, weights, cnp.NPY_DOUBLE)
             self.weight_sum = total.value
             elements.weight_unit = weight_unit(&self.weight_sum)
@@ -442,7 +444,7 @@ cdef class LinearPass:
             pair[0] = pair[1] = 1.0
             elements.class_weight = pair
             elements.weighted = True
-            total = run_job(elements, elements.size, 4096, job.run, 1)
+            total = run_job(elements, elements.size, CHUNK, job.run, 1)
             elements.class_weight = NULL
             elements.weighted = weights is not None
             pointwise.raise_faults(total.flags, y, weights, cnp.NPY_DOUBLE)
