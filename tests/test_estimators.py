@@ -1067,3 +1067,16 @@ for name in ("LinearClassifier", "LinearRegressor"):
 """
     result = python(code)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("loss", "classes"), [("bce", 2), ("softmax", 3)])
+def test_scales_and_correlations_of_features_cost_lbfgs_few_iterations(loss, classes):
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(3000, 20)) @ (rng.normal(size=(20, 20)) * np.geomspace(1e-3, 1e3, 20))
+    y = (mixed / mixed.std(axis=0) @ rng.normal(size=(20, classes)) / 5 + rng.gumbel(size=(3000, classes))).argmax(1)
+    model = fl.LinearClassifier(loss, alpha=0, solver="lbfgs", tol=1e-8).fit(mixed, y)  # converges: no warning
+    assert model.n_iter_ < 60  # plain L-BFGS has not after 1000
+    # the same model in features that are easy
+    easy = np.linalg.solve(np.linalg.cholesky(np.cov(mixed.T)), mixed.T).T
+    other = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(easy, y)
+    assert_allclose(model.predict_proba(mixed), other.predict_proba(easy), atol=1e-5)
