@@ -82,8 +82,8 @@ class BuildExt(build_ext):
         return compile_flags, link_flags
 
 
-# What a module is compiled again for, beside its own source: formulas and flags.
-depends = [str(p) for p in KERNELS.glob("*.px[di]")] + [str(KERNELS / "bits.h"), "build_tools/isa.py", "setup.py"]
+# What a module is compiled again for, beside its source (and what that includes and cimports, as Cython sees itself).
+depends = [str(KERNELS / "bits.h"), "build_tools/isa.py", "setup.py"]
 extensions = [
     Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],

@@ -197,7 +197,7 @@ def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: s
             later = unit if first_unit > first_negative else negative
             _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
                       + ": labels must be 0 and 1, or -1 and 1", y_true, later)
-    _raise_weight_fault(sample_weight, dtype)
+    raise_weight_fault(sample_weight, dtype)
     raise AssertionError("a kernel flagged a fault that is not there")
 
 
@@ -216,7 +216,7 @@ def raise_row_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, targe
         for slack in (1.0, 0.9):
             for start in range(0, len(y_true), rows):
                 _raise_row_fault(y_true[start:start + rows], start, target, slack, dtype)
-    _raise_weight_fault(sample_weight, dtype)
+    raise_weight_fault(sample_weight, dtype)
     raise AssertionError("a kernel flagged a fault that is not there")
 
 
@@ -262,7 +262,7 @@ def _raise_row_fault(part: np.ndarray, start: int, target: str, slack: float, dt
     raise ValueError(f"y_true[{start + row}] {what.format(sums[row])}")
 
 
-def _raise_weight_fault(sample_weight: np.ndarray | None, dtype: type) -> None:
+def raise_weight_fault(sample_weight: np.ndarray | None, dtype: type) -> None:
     if sample_weight is not None:
         with np.errstate(over="ignore"):
             rounded: np.ndarray = sample_weight.astype(dtype)

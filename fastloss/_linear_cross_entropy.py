@@ -272,7 +272,7 @@ def _rows(y: ArrayLike, sample_weight: ArrayLike | None, options: CrossEntropy, 
     w: Array = counted.astype(np.float64)
     if sample_weight is not None:
         weights = _vector(sample_weight, "sample_weight", n, "hidden")
-        _checks._raise_weight_fault(weights, dtype.type)
+        _checks.raise_weight_fault(weights, dtype.type)
         w = np.where(counted, weights.astype(dtype).astype(np.float64), 0.0)
     if options.class_weight is not None:
         try:

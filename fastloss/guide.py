@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 
-from .loss import Loss, _registry, find
+from .loss import BaseLoss, _registry, find
 
 NOTATION = """\
 y is `y_true`, z is `y_pred`, r = z - y. For binary losses s = ±1 is the label's sign, m = s·z the margin,
@@ -52,13 +52,13 @@ def guide(name: str | None = None) -> None:
     print(_table() if name is None else _page(find(name)))
 
 
-def sections(cls: type[Loss]) -> dict[str, str]:
+def sections(cls: type[BaseLoss]) -> dict[str, str]:
     """{title: text} of a loss's docstring; what stands before the first title is under ""."""
     parts = re.split(r"^(\w+)\n-+\n", inspect.getdoc(cls) or "", flags=re.M)
     return {title: text.strip() for title, text in zip(["", *parts[1::2]], parts[::2], strict=True)}
 
 
-def fields(cls: type[Loss]) -> dict[str, str]:
+def fields(cls: type[BaseLoss]) -> dict[str, str]:
     """{field: text} of the Notes in a loss's docstring."""
     return {field: " ".join(text.split())
             for field, text in re.findall(r"^:([^:\n]+):(.*(?:\n +.*)*)", sections(cls)["Notes"], re.M)}
@@ -94,7 +94,7 @@ def _row(cells: list[str]) -> str:
                      for line in itertools.zip_longest(*wrapped, fillvalue=""))
 
 
-def _page(cls: type[Loss]) -> str:
+def _page(cls: type[BaseLoss]) -> str:
     parts = sections(cls)
     names = ", ".join(repr(name) for name in (*_registry, *cls.aliases) if find(name) is cls)
     lines = [_signature(cls), "", parts[""], ""]
@@ -106,7 +106,7 @@ def _page(cls: type[Loss]) -> str:
     return _plain("\n".join(lines))
 
 
-def _signature(cls: type[Loss], width: int | None = None) -> str:
+def _signature(cls: type[BaseLoss], width: int | None = None) -> str:
     """The class with its parameters; of a given width, without class_weight, and "…" for what does not fit."""
     parameters = [f"{name}={parameter.default!r}".replace("'", '"')
                   for name, parameter in inspect.signature(cls).parameters.items()
@@ -118,9 +118,9 @@ def _signature(cls: type[Loss], width: int | None = None) -> str:
     return text
 
 
-def _families() -> dict[str, dict[str, type[Loss]]]:
+def _families() -> dict[str, dict[str, type[BaseLoss]]]:
     """{title: {name: class}}: the losses of each module, in the order they stand there; modules by name."""
-    families: dict[str, dict[str, type[Loss]]] = {}
+    families: dict[str, dict[str, type[BaseLoss]]] = {}
     for name, cls in sorted(_registry.items(), key=lambda item: item[1].__module__):
         title = (sys.modules[cls.__module__].__doc__ or "").split(".")[0]
         families.setdefault(title, {})[name] = cls

@@ -106,7 +106,7 @@ class LinearLoss:
 
         if isinstance(loss, str):
             loss = get(loss)
-        elif not isinstance(loss, Loss):
+        if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss, or the name of one, got {loss!r}")
         self._l2 = _checks.number("l2", l2, at_least=0)
         self._fit_intercept = _checks.flag("fit_intercept", fit_intercept)

@@ -22,47 +22,20 @@ _LOSS, _GRADIENT, _HESSIAN = 1, 2, 4
 #: About what an element costs, in ns: loss and gradient of simple formulas, and of those with exp, log or a power.
 SIMPLE, TRANSCENDENTAL = 0.4, 2.0
 
-_registry: dict[str, type[Loss]] = {}
+_registry: dict[str, type[BaseLoss]] = {}
 _aliases: dict[str, str] = {}
 
 
-class Loss:
-    """A loss function with its gradient and Hessian, computed in one pass.
+class BaseLoss:
+    """What all losses are: immutable, cheap, picklable, equal by value, and known by a name.
 
-    Objects are immutable and cheap; they pickle, compare by value, and are safe to share between threads.
-
-    All methods take ``y_true`` and ``y_pred`` of equal shape, (n,) or (n, k), and the arguments below. Losses of rows
-    of scores, such as `CrossEntropy`, take y_pred (n, C) with class labels (n,) or rows as y_true, and have one loss
-    and one weight a row.
-
-    sample_weight : array-like of shape (n,) or (n, k), optional
-        Multiplies each sample's loss, gradient and Hessian. Finite; negative weights are allowed. A weight of exactly
-        0 gives exactly 0, whatever the values there.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        With w = sample_weight · class_weight: Σ w·loss / Σ w, Σ w·loss, or w·loss for each sample. Gradients and
-        Hessians are scaled alike: w/Σ w for "mean", w otherwise.
-    n_threads : int, optional
-        At most this many threads; by default as many as `get_num_threads` says, one for little work. Results have the
-        same bits for every number of threads.
-    loss_out, gradient_out, hessian_out : ndarray, optional
-        Where to write, instead of new arrays: y_pred's shape and memory order; float32 where y_pred is float32 or
-        float16, else float64. One of them may be y_pred itself. ``loss_out`` goes with ``reduction="none"`` only.
-
-    y_pred of float32 and float16 is computed in float32, of other dtypes in float64, and targets, weights and
-    parameters are rounded to that; sums are always float64. The mean is right also where the sum of the losses would
-    overflow.
+    `Loss` is of y_true and y_pred of one shape, or rows of scores, with Hessians; `SampleLoss` of whole arrays.
     """
 
-    __slots__ = ("_evaluator", "_parameters")
+    __slots__ = ("_parameters",)
 
     #: Other names that `get` knows.
     aliases: ClassVar[tuple[str, ...]] = ()
-    #: What y_true may hold: "real", "non-negative", "positive", "above -1", "binary" (hard labels) or "soft binary".
-    target: ClassVar[str] = "real"
-    #: Where y_pred makes sense (min, max), for tests, plots and guides.
-    domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
-    #: The shape of what is predicted for one target.
-    _outputs: ClassVar[tuple[int, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,17 +47,6 @@ class Loss:
 
     def __init__(self) -> None:
         raise TypeError(f"{type(self).__name__} is abstract: make one of {', '.join(available())}")
-
-    def _bind(self, formula: str, fields: Mapping[str, float], arguments: dict[str, Any], *, cost: float = SIMPLE,
-              varying: str = "", class_weight: Any = None) -> None:
-        """Sets the constructor's arguments, and the formula with its fields; `varying` names the argument that may
-        vary by column."""
-        object.__setattr__(self, "_parameters", arguments)  # first: `target` may ask for them
-        value = arguments.get(varying)
-        object.__setattr__(self, "_evaluator", kernels.bind(
-            formula, dict(fields), target=self.target, cost=cost, varying_name=varying,
-            varying=1.0 if value is None else value, class_weight=class_weight,
-            float32_fault=float32_fault(arguments)))
 
     def __getattr__(self, name: str) -> Any:
         if name != "_parameters" and name in self._parameters:
@@ -128,8 +90,56 @@ class Loss:
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), {k: _picklable(v) for k, v in self._parameters.items()})
 
-    def __sklearn_clone__(self) -> Loss:
+    def __sklearn_clone__(self) -> BaseLoss:
         return self  # immutable
+
+
+class Loss(BaseLoss):
+    """A loss function with its gradient and Hessian, computed in one pass.
+
+    Objects are immutable and cheap; they pickle, compare by value, and are safe to share between threads.
+
+    All methods take ``y_true`` and ``y_pred`` of equal shape, (n,) or (n, k), and the arguments below. Losses of rows
+    of scores, such as `CrossEntropy`, take y_pred (n, C) with class labels (n,) or rows as y_true, and have one loss
+    and one weight a row.
+
+    sample_weight : array-like of shape (n,) or (n, k), optional
+        Multiplies each sample's loss, gradient and Hessian. Finite; negative weights are allowed. A weight of exactly
+        0 gives exactly 0, whatever the values there.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        With w = sample_weight · class_weight: Σ w·loss / Σ w, Σ w·loss, or w·loss for each sample. Gradients and
+        Hessians are scaled alike: w/Σ w for "mean", w otherwise.
+    n_threads : int, optional
+        At most this many threads; by default as many as `get_num_threads` says, one for little work. Results have the
+        same bits for every number of threads.
+    loss_out, gradient_out, hessian_out : ndarray, optional
+        Where to write, instead of new arrays: y_pred's shape and memory order; float32 where y_pred is float32 or
+        float16, else float64. One of them may be y_pred itself. ``loss_out`` goes with ``reduction="none"`` only.
+
+    y_pred of float32 and float16 is computed in float32, of other dtypes in float64, and targets, weights and
+    parameters are rounded to that; sums are always float64. The mean is right also where the sum of the losses would
+    overflow.
+    """
+
+    __slots__ = ("_evaluator",)
+
+    #: What y_true may hold: "real", "non-negative", "positive", "above -1", "binary" (hard labels) or "soft binary".
+    target: ClassVar[str] = "real"
+    #: Where y_pred makes sense (min, max), for tests, plots and guides.
+    domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    #: The shape of what is predicted for one target.
+    _outputs: ClassVar[tuple[int, ...]] = ()
+
+    def _bind(self, formula: str, fields: Mapping[str, float], arguments: dict[str, Any], *, cost: float = SIMPLE,
+              varying: str = "", class_weight: Any = None) -> None:
+        """Sets the constructor's arguments, and the formula with its fields; `varying` names the argument that may
+        vary by column."""
+        object.__setattr__(self, "_parameters", arguments)  # first: `target` may ask for them
+        value = arguments.get(varying)
+        object.__setattr__(self, "_evaluator", kernels.bind(
+            formula, dict(fields), target=self.target, cost=cost, varying_name=varying,
+            varying=1.0 if value is None else value, class_weight=class_weight,
+            float32_fault=float32_fault(arguments)))
 
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
                  reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
@@ -240,7 +250,7 @@ class Loss:
         return search(self, y, w)
 
 
-def _rebuild(cls: type[Loss], parameters: dict[str, Any]) -> Loss:
+def _rebuild(cls: type[BaseLoss], parameters: dict[str, Any]) -> BaseLoss:
     return cls(**parameters)
 
 
@@ -258,7 +268,7 @@ def _equal(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def get(name: str, **parameters: Any) -> Loss:
+def get(name: str, **parameters: Any) -> Any:
     """A loss by its name.
 
     Parameters
@@ -270,7 +280,7 @@ def get(name: str, **parameters: Any) -> Loss:
 
     Returns
     -------
-    Loss
+    Loss, or a loss of whole arrays such as `Dice` or `Triplet`
 
     Raises
     ------
@@ -280,7 +290,7 @@ def get(name: str, **parameters: Any) -> Loss:
     return find(name)(**parameters)
 
 
-def find(name: str) -> type[Loss]:
+def find(name: str) -> type[Any]:
     """The class that a name means."""
     try:
         return _registry[_aliases.get(name, name)]
