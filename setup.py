@@ -88,7 +88,7 @@ extensions = [
     Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],
               define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")])
-    for name in (*isa.HOT, "_driver", "_linear")
+    for name in (*isa.HOT, "_driver", "_linear", "_arrays")
 ]
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ from .regression import (
     Tukey,
     Tweedie,
 )
+from .segmentation import Boundary, Dice, DiceCrossEntropy, FocalTversky, GeneralizedDice, Jaccard, Tversky
 
 if typing.TYPE_CHECKING:
     from .estimators import LinearClassifier, LinearRegressor

@@ -61,7 +61,7 @@ def per_class(name: str, value: Any, at_least: float = -math.inf) -> np.ndarray:
     if row.ndim != 1 or len(row) < 2:
         raise ValueError(f"{name} must have shape (C,), a number for each of C >= 2 classes, got {shape(row)}")
     limit = f" and >= {at_least:g}" if at_least > -math.inf else ""
-    _raise_at(f"{name}[{{}}] is {{}}: it must be finite{limit}", row, ~(np.isfinite(row) & (row >= at_least)))
+    raise_at(f"{name}[{{}}] is {{}}: it must be finite{limit}", row, ~(np.isfinite(row) & (row >= at_least)))
     return frozen(row)
 
 
@@ -185,24 +185,24 @@ def raise_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: s
     with np.errstate(over="ignore"):
         y: np.ndarray = y_true.astype(dtype)
     if target in _RANGES:
-        _raise_at(f"y_true[{{}}] is {{}}: targets must be {target}", y_true, _RANGES[target](y))
+        raise_at(f"y_true[{{}}] is {{}}: targets must be {target}", y_true, _RANGES[target](y))
     elif "binary" in target:
         allowed = "in [0, 1]" if target == "soft binary" else "0 or 1"
         good = (y == -1) | (((y >= 0) & (y <= 1)) if target == "soft binary" else ((y == 0) | (y == 1)))
         if not good.all():
-            _raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed} (or -1 and 1)", y_true, ~good)
+            raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed} (or -1 and 1)", y_true, ~good)
         negative, unit = y == -1, (y >= 0) & (y < 1)
         first_negative, first_unit = (_first(mask) for mask in (negative, unit))
         if negative.any() and unit.any():
             later = unit if first_unit > first_negative else negative
-            _raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
+            raise_at("y_true[{}] is {}, beside other labels of " + ("-1" if later is unit else "0 or in (0, 1)")
                       + ": labels must be 0 and 1, or -1 and 1", y_true, later)
     raise_weight_fault(sample_weight, dtype)
     raise AssertionError("a kernel flagged a fault that is not there")
 
 
 #: How far the sum of a row of targets may be from 1, by the type of y_true.
-_ROW_SUM = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-4}
+ROW_SUM = {np.dtype(np.float16): 1e-2, np.dtype(np.float32): 1e-4}
 
 
 def raise_row_faults(y_true: np.ndarray, sample_weight: np.ndarray | None, target: str, n_classes: int,
@@ -227,12 +227,12 @@ def _raise_label_fault(y_true: np.ndarray, n_classes: int, ignore_index: int | N
     if ignore_index is not None:
         bad &= y != ignore_index
         allowed += f", or {ignore_index} (ignore_index)"
-    _raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed}", y_true, bad)
+    raise_at(f"y_true[{{}}] is {{}}: labels must be {allowed}", y_true, bad)
 
 
 def _raise_row_fault(part: np.ndarray, start: int, target: str, slack: float, dtype: type) -> None:
     """Raises for the first bad row of a part of y_true that begins at row `start`."""
-    limit = _ROW_SUM.get(part.dtype, 1e-6)
+    limit = ROW_SUM.get(part.dtype, 1e-6)
     with np.errstate(over="ignore", invalid="ignore"):
         t: np.ndarray = part.astype(dtype).astype(np.float64)  # rounded as in the kernel
         if target == "log classes":
@@ -266,7 +266,7 @@ def raise_weight_fault(sample_weight: np.ndarray | None, dtype: type) -> None:
     if sample_weight is not None:
         with np.errstate(over="ignore"):
             rounded: np.ndarray = sample_weight.astype(dtype)
-        _raise_at(f"sample_weight[{{}}] is {{}}: weights must be finite (in {np.dtype(dtype)})", sample_weight,
+        raise_at(f"sample_weight[{{}}] is {{}}: weights must be finite (in {np.dtype(dtype)})", sample_weight,
                   ~np.isfinite(rounded))
 
 
@@ -274,7 +274,7 @@ def _first(mask: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
 
 
-def _raise_at(message: str, array: np.ndarray, bad: np.ndarray) -> None:
+def raise_at(message: str, array: np.ndarray, bad: np.ndarray) -> None:
     if bad.any():
         index = _first(bad)
         raise ValueError(message.format(", ".join(map(str, index)), array[index]))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import _raise_at, _raise_label_fault, raise_weight_fault, as_array, shape
+from ._checks import raise_at, _raise_label_fault, raise_weight_fault, as_array, shape
 from ._typing import Array
 from .class_weight import DynamicClassWeight, _class_count, binary_class_weight, weights_of_classes
 
@@ -42,7 +42,7 @@ def best_constant(loss: Loss, y_true: ArrayLike, sample_weight: ArrayLike | None
     w: Array = np.ones(y.shape)
     if sample_weight is not None:
         w = as_array(sample_weight, "sample_weight").astype(np.float64)
-        _raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
+        raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
         w = np.broadcast_to(w if w.ndim == y.ndim else w[:, None], y.shape)
     if "binary" in loss.target:
         y = np.where(y == -1, 0, y)
@@ -302,7 +302,7 @@ def best_row(loss: RowLoss, y_true: ArrayLike, sample_weight: ArrayLike | None, 
         if w.shape != (len(y),):
             raise ValueError(f"sample_weight has shape {shape(w)}, y_true {shape(y)}: it must be (n,)")
         raise_weight_fault(w, np.float64)
-        _raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
+        raise_at("sample_weight[{}] is {}: with weights below 0 a loss may have no lowest value", w, w < 0)
     weights: Array = np.ones(classes)
     if parameters["class_weight"] is not None:
         weights = weights_of_classes(parameters["class_weight"], y, classes, ignored, loss.target == "log classes")

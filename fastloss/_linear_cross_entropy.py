@@ -266,7 +266,7 @@ def _rows(y: ArrayLike, sample_weight: ArrayLike | None, options: CrossEntropy, 
     if options.ignore_index is not None:
         counted = labels != options.ignore_index
         allowed += f", or {options.ignore_index} (ignore_index)"
-    _checks._raise_at(f"y[{{}}] is {{}}: labels must be {allowed}", given, counted & ~good)
+    _checks.raise_at(f"y[{{}}] is {{}}: labels must be {allowed}", given, counted & ~good)
     labels[~counted] = 0
 
     w: Array = counted.astype(np.float64)

@@ -105,6 +105,14 @@ class SampleLoss(BaseLoss):
         gradient may lie in the memory of its own array."""
         raise NotImplementedError
 
+    def _scales(self, weight: NDArray[np.float64] | None, n: int, reduction: str) -> NDArray[np.float64]:
+        """What each sample's loss and gradients are multiplied with."""
+        return scales(weight, n, reduction)
+
+    def _sum(self, losses: NDArray[np.float64], scale: NDArray[np.float64]) -> float:
+        """The losses of samples as one."""
+        return float(np.where(scale == 0, 0.0, scale * losses).sum())
+
     # ---- a call ------------------------------------------------------------------------------------------------------
 
     def _evaluate(self, mode: int, given: Sequence[ArrayLike], named: dict[str, Any], sample_weight: ArrayLike | None,
@@ -117,7 +125,7 @@ class SampleLoss(BaseLoss):
         n = self._check(arrays)
         dtype = self._dtype(arrays)
         weight = sample_weights(sample_weight, n, dtype)
-        scale = scales(weight, n, reduction)
+        scale = self._scales(weight, n, reduction)
         gradients = self._gradients(arrays, gradient_out, dtype) if mode & _GRADIENT else None
         by_sample = bool(mode & _LOSS) and reduction == "none"
         if loss_out is not None:
@@ -136,11 +144,11 @@ class SampleLoss(BaseLoss):
                         gradient[index] = 0
             value: Any = None
             if losses is not None:
-                losses = np.where(scale == 0, 0.0, scale * losses)
-                value = float(losses.sum())
                 if by_sample:
                     value = np.empty(n, dtype) if loss_out is None else loss_out
-                    value[...] = losses
+                    value[...] = np.where(scale == 0, 0.0, scale * losses)
+                else:
+                    value = self._sum(losses, scale)
         return results(value, gradients)
 
     def _arrays(self, given: Sequence[ArrayLike], named: dict[str, Any]) -> list[np.ndarray]:

@@ -29,6 +29,8 @@ cdef inline double value_of(const Sum* total) noexcept nogil:
 
 cdef Total run_job(const void* job, Py_ssize_t size, Py_ssize_t chunk, run_chunk run, int threads)
 cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1
+cdef void note_threads(int threads) noexcept
+cdef int code_of(cnp.ndarray array) noexcept
 cdef double weight_unit(double* weight_sum) except? -1.0
 cdef cnp.ndarray as_array(object value, str name)
 

@@ -125,6 +125,12 @@ cdef int threads_for(object n_threads, double work, Py_ssize_t chunks) except -1
     return 1 if forked else <int>min(threads, max(chunks, 1), MAX_THREADS)
 
 
+cdef void note_threads(int threads) noexcept:
+    """To be called before a parallel region of another module: see after_fork_in_child."""
+    global used_threads
+    used_threads = used_threads or threads > 1
+
+
 # ---- arrays ----------------------------------------------------------------------------------------------------------
 
 cdef cnp.ndarray as_array(object value, str name):
@@ -134,7 +140,7 @@ cdef cnp.ndarray as_array(object value, str name):
     return <cnp.ndarray?>_checks.as_array(value, name)
 
 
-cdef inline int code_of(cnp.ndarray array) noexcept:
+cdef int code_of(cnp.ndarray array) noexcept:
     cdef int number = cnp.PyArray_TYPE(array)
     if number == cnp.NPY_DOUBLE:
         return FLOAT64

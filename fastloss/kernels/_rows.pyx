@@ -15,11 +15,15 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .math cimport fastloss_f32_from_bits
+from .math cimport fastloss_f32_from_bits, mad
 from .multiclass cimport (
     CrammerSinger, CrossEntropy, DistributionLoss, Focal, GeneralizedCrossEntropy, MarginLoss, MultilabelMargin,
     OrderedLoss, RowLoss, SoftCrossEntropy, TargetLoss, WestonWatkins, distance, divergence, divergence_slopes,
     target_loss, target_loss_of_probability,
+)
+from .overlap cimport (
+    ANY_MAP, AT_0, AT_1, BY_DIFFERENCE, DISTRIBUTION_MAP, FALSE_NEGATIVE, FALSE_POSITIVE, IDENTITY, INDEX_MAP, N_SLOPES,
+    N_SUMS, SIGMOID, SOFTMAX, SQUARES, TRUE_POSITIVE, Field, OverlapJob, OverlapKernel,
 )
 from .types cimport (
     BAD_TARGET, BAD_WEIGHT, BOOL8, COUNTED, FLOAT32, FLOAT64, GRADIENT, HESSIAN, INDICATORS, INT16, INT32, INT64, INT8,
@@ -41,6 +45,7 @@ include "rows_softmax.pxi"
 include "rows_target.pxi"
 include "rows_distribution.pxi"
 include "rows_margin.pxi"
+include "rows_overlap.pxi"
 
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------

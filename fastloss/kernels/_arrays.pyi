@@ -1,0 +1,16 @@
+from collections.abc import Sequence
+
+import numpy as np
+
+ACTIVATIONS: Sequence[str]
+MAP_TARGETS: Sequence[str]
+
+class OverlapPass:
+    def __init__(
+        self, capsule: object, y: np.ndarray, z: np.ndarray, activation: str, target: str, exclusive: bool,
+        tolerance: float, ignored: int | None, squares: bool, cross_entropy: bool, class_weight: np.ndarray | None,
+    ) -> None: ...
+    def sums(self, n_threads: int | None) -> tuple[np.ndarray, np.ndarray, bool]: ...
+    def gradient(
+        self, slopes: np.ndarray, scales: np.ndarray, out: np.ndarray, n_threads: int | None,
+    ) -> None: ...
