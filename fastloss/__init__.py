@@ -23,6 +23,7 @@ from .binary import (
 )
 from .class_weight import DynamicClassWeight, class_weights
 from .display import LossCurveDisplay
+from .embedding import Contrastive, HingeEmbedding
 from .guide import guide
 from .kernels._driver import get_num_threads, set_num_threads
 from .linear import LinearLoss
@@ -67,14 +68,15 @@ if typing.TYPE_CHECKING:
     from .estimators import LinearClassifier, LinearRegressor
 
 __all__ = [
-    "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Brier",
-    "CrossEntropy", "DynamicClassWeight", "EarthMover", "EpsilonInsensitive", "Expectile", "Exponential", "Fair",
-    "Focal", "Gamma", "GaussianNLL", "GeneralizedCrossEntropy", "Hinge", "Huber", "JensenShannon", "KLDivergence",
-    "LinearClassifier", "LinearLoss", "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay", "ModifiedHuber",
-    "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson", "PolyCrossEntropy",
-    "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError",
-    "SquaredHinge", "SquaredLogError", "Tukey", "Tweedie", "__version__", "available", "class_weights", "get",
-    "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads", "show_config",
+    "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Boundary",
+    "Brier", "Contrastive", "CrossEntropy", "Dice", "DiceCrossEntropy", "DynamicClassWeight", "EarthMover",
+    "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Focal", "FocalTversky", "Gamma", "GaussianNLL",
+    "GeneralizedCrossEntropy", "GeneralizedDice", "Hinge", "HingeEmbedding", "Huber", "Jaccard", "JensenShannon",
+    "KLDivergence", "LinearClassifier", "LinearLoss", "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay",
+    "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson",
+    "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive",
+    "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tversky", "Tweedie", "__version__", "available",
+    "class_weights", "get", "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads", "show_config",
 ]
 
 

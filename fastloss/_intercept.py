@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import raise_at, _raise_label_fault, raise_weight_fault, as_array, shape
+from ._checks import _raise_label_fault, as_array, raise_at, raise_weight_fault, shape
 from ._typing import Array
 from .class_weight import DynamicClassWeight, _class_count, binary_class_weight, weights_of_classes
 

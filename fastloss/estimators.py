@@ -27,6 +27,7 @@ from .binary import (
     Sharp,
 )
 from .class_weight import DynamicClassWeight
+from .embedding import DistanceLoss
 from .linear import LinearLoss, Vector, blas_threads
 from .loss import Loss, get
 from .multiclass import EarthMover, KLDivergence, MulticlassHinge, MultilabelMargin, RowLoss
@@ -690,7 +691,8 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
 
     def _labels(self, loss: Loss, y: Any) -> NDArray[Any]:
         """Class labels (n,), or an indicator matrix (n, k)."""
-        if not (isinstance(loss, BinaryLoss) or (isinstance(loss, RowLoss) and loss.target != "log classes")):
+        if isinstance(loss, DistanceLoss) or not (
+                isinstance(loss, BinaryLoss) or (isinstance(loss, RowLoss) and loss.target != "log classes")):
             raise ValueError(f"loss {loss!r} takes no class labels: LinearClassifier needs a loss of binary labels or "
                              f"of rows, LinearRegressor one of regression")
         if loss.get_params().get("ignore_index") is not None:

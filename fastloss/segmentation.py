@@ -1,15 +1,15 @@
-"""Overlap losses of segmentation. Passes over pixels: `kernels/rows_overlap.pxi`; what the losses are, is here.
+"""Overlap losses of segmentation. Passes over pixels: `kernels/rows_overlap.pxi`; tests: `tests/test_segmentation.py`.
 
-Every loss is a function of a few sums over pixels, of each class: the kernel sums up, a loss turns sums into its value and
-its derivatives, and the kernel takes these back to the scores.
+Every loss is a function of a few sums over pixels, of each class: the kernel sums up, a loss turns the sums into its
+value and its derivatives, and the kernel takes these back to the scores.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from . import kernels
 from ._checks import ROW_SUM, choice, flag, integer, number, raise_at, shape
@@ -36,8 +36,8 @@ class Sums(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """The derivative of a loss by a pixel's p, of each class: (m, C). At t = 0 and at t = 1, linear between; and what is
-    multiplied with p - t."""
+    """The derivative of a loss by a pixel's p, of each class: (m, C). At t = 0 and at t = 1, linear between; and what
+    is multiplied with p - t."""
 
     at_0: Numbers | float
     at_1: Numbers | float
@@ -61,8 +61,8 @@ _COMMON = {
     "ignore_index": """ignore_index : int, optional
         Pixels of this class count nothing. For maps of classes only.""",
     "class_weight": """class_weight : dict, array of shape (C,), "balanced" or DynamicClassWeight, optional
-        Weighs the classes' terms in the mean over classes. A dict's keys are classes; missing ones weigh 1. "balanced" is
-        N/(C·N_c), by the pixels of this call's targets.""",
+        Weighs the classes' terms in the mean over classes. A dict's keys are classes; missing ones weigh 1. "balanced"
+        is N/(C·N_c), by the pixels of this call's targets.""",
 }
 
 
@@ -198,14 +198,14 @@ class OverlapLoss(SampleLoss):
         if not weight.sum() > 0:
             raise ValueError(f"the class weights of the classes that count sum to {weight.sum():g}: the sum must be "
                              f"positive")
-        value, slopes = self._total(Sums(*np.moveaxis(sums, 2, 0), pixels), weight)
+        value, slopes = self._total(
+            Sums(sums[..., 0], sums[..., 1], sums[..., 2], sums[..., 3], pixels), weight)
         entropy, mass = entropies.T
         if share:
             value = (1 - share) * value + share * _quotient(entropy, mass)
         if losses is not None:
             losses[...] = value
         if gradients is not None:
-            each = scale[:, None] * (1 - share)
             table = np.empty((len(z), n_classes, len(slopes)))
             for k, slope in enumerate(slopes):
                 table[:, :, k] = scale[:, None] * (1 - share) * slope
@@ -260,9 +260,9 @@ def _raise_fault(y: np.ndarray, by_class: np.ndarray, n_classes: int, target: st
                  y[i], ~good)
         if target == "distribution":
             sums = by_class[i].astype(rounded_to).sum(axis=0, dtype=np.float64)
-            # 0.9: where the order of summation decides, the kernel may have found what is just within the limit here
-            raise_at(f"y_true has probabilities at image {i}, pixel {{}} that sum to {{:.9g}}: the sum must be 1 within "
-                     f"{limit:g}", sums, ~(np.abs(sums - 1) <= 0.9 * limit))
+            # 0.9: where the order of summation decides, the kernel may find what is just within the limit here
+            raise_at(f"y_true of image {i} has probabilities at pixel ({{}}) that sum to {{:.9g}}: the sum must be 1 "
+                     f"within {limit:g}", sums, ~(np.abs(sums - 1) <= 0.9 * limit))
     raise AssertionError("a kernel flagged a fault that is not there")
 
 
@@ -284,6 +284,8 @@ class Tversky(OverlapLoss):
 
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters.
+
+    An image without a class, where none is predicted, has the loss 0: T = s/s; with s = 0 as well.
 
     Parameters
     ----------
@@ -313,8 +315,6 @@ class Tversky(OverlapLoss):
     :Use: for segmentation where missing something is worse than marking too much, or the other way round
     :Other names: MONAI TverskyLoss; α = β = 0.5 is Dice, α = β = 1 is Jaccard
 
-    An image without a class, where none is predicted, has the loss 0: T = s/s; with s = 0 as well.
-
     References
     ----------
     S. S. M. Salehi, D. Erdogmus, A. Gholipour, *Tversky loss function for image segmentation using 3D fully
@@ -328,6 +328,7 @@ class Tversky(OverlapLoss):
     0.13117
     """
 
+    __slots__ = ()
     aliases = ("tversky_loss",)
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.5, axis: Axis = 1, over: Over = "sample",
@@ -349,6 +350,8 @@ class Dice(OverlapLoss):
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters.
 
+    An image without a class, where none is predicted, has the loss 0: 1 - s/s; with s = 0 as well.
+
     Parameters
     ----------
     squared : bool, default False
@@ -364,8 +367,8 @@ class Dice(OverlapLoss):
 
     Notes
     -----
-    :Formula: 1 - (2·Σpt + s)/(Σp + Σt + s), sums over pixels; ``squared``: 1 - (2·Σpt + s)/(Σp² + Σt² + s); the mean over
-        classes
+    :Formula: 1 - (2·Σpt + s)/(Σp + Σt + s), sums over pixels; ``squared``: 1 - (2·Σpt + s)/(Σp² + Σt² + s); the mean
+        over classes
     :Range: [0, 1]
     :Gradient: by p of a pixel, with D the denominator and N = 2·Σpt + s: (N - 2t·D)/D²; ``squared``: 2·(p·N - t·D)/D²;
         then through softmax or sigmoid. 0 where the denominator is 0
@@ -374,8 +377,6 @@ class Dice(OverlapLoss):
     :Bad at: calibrated probabilities; images without the class, whose loss is all or nothing
     :Use: for segmentation, often beside cross-entropy (DiceCrossEntropy)
     :Other names: soft Dice, Sørensen-Dice, F1; MONAI DiceLoss (``squared`` its squared_pred)
-
-    An image without a class, where none is predicted, has the loss 0: 1 - s/s; with s = 0 as well.
 
     References
     ----------
@@ -391,7 +392,8 @@ class Dice(OverlapLoss):
     (0.155663, (1, 2, 4))
     """
 
-    aliases = ("dice_loss", "soft_dice")
+    __slots__ = ()
+    aliases: ClassVar[tuple[str, ...]] = ("dice_loss", "soft_dice")
 
     def __init__(self, squared: bool = False, axis: Axis = 1, over: Over = "sample", inputs: Inputs = "logits",
                  multilabel: bool = False, smooth: float = 1.0, include_background: bool = True,
@@ -421,6 +423,8 @@ class Jaccard(OverlapLoss):
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters.
 
+    An image without a class, where none is predicted, has the loss 0: 1 - s/s; with s = 0 as well.
+
     Parameters
     ----------
     {axis}
@@ -443,8 +447,6 @@ class Jaccard(OverlapLoss):
     :Use: for segmentation that is judged by IoU
     :Other names: soft IoU; MONAI DiceLoss(jaccard=True)
 
-    An image without a class, where none is predicted, has the loss 0: 1 - s/s; with s = 0 as well.
-
     References
     ----------
     M. A. Rahman, Y. Wang, *Optimizing intersection-over-union in deep neural networks for image segmentation*, 2016.
@@ -457,6 +459,7 @@ class Jaccard(OverlapLoss):
     0.228002
     """
 
+    __slots__ = ()
     aliases = ("iou", "jaccard_loss")
 
     def __init__(self, axis: Axis = 1, over: Over = "sample", inputs: Inputs = "logits", multilabel: bool = False,
@@ -475,6 +478,8 @@ class FocalTversky(OverlapLoss):
 
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters.
+
+    An image without a class, where none is predicted, has the loss 0: T = s/s; with s = 0 as well.
 
     Parameters
     ----------
@@ -504,8 +509,6 @@ class FocalTversky(OverlapLoss):
     :Use: for small lesions
     :Other names: none
 
-    An image without a class, where none is predicted, has the loss 0: T = s/s; with s = 0 as well.
-
     References
     ----------
     N. Abraham, N. M. Khan, *A novel focal Tversky loss function with improved attention U-Net for lesion
@@ -518,6 +521,8 @@ class FocalTversky(OverlapLoss):
     >>> round(fl.FocalTversky()(y_true, y_pred), 6)
     0.213832
     """
+
+    __slots__ = ()
 
     def __init__(self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 4 / 3, axis: Axis = 1,
                  over: Over = "sample", inputs: Inputs = "logits", multilabel: bool = False, smooth: float = 1.0,
@@ -540,6 +545,8 @@ class GeneralizedDice(OverlapLoss):
 
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters.
+
+    An image where no class has an area has the loss 0.
 
     Parameters
     ----------
@@ -567,8 +574,6 @@ class GeneralizedDice(OverlapLoss):
     :Use: for several classes of very different areas
     :Other names: MONAI GeneralizedDiceLoss (whose w_type is ``weighting``)
 
-    An image where no class has an area has the loss 0.
-
     References
     ----------
     C. H. Sudre, W. Li, T. Vercauteren, S. Ourselin, M. J. Cardoso, *Generalised Dice overlap as a deep learning loss
@@ -582,6 +587,7 @@ class GeneralizedDice(OverlapLoss):
     0.19053
     """
 
+    __slots__ = ()
     aliases = ("generalised_dice",)
 
     def __init__(self, weighting: Literal["square", "simple", "uniform"] = "square", axis: Axis = 1,
@@ -647,6 +653,7 @@ class Boundary(OverlapLoss):
     -0.375
     """
 
+    __slots__ = ()
     aliases = ("surface_loss",)
     _any_target = True
 
@@ -665,6 +672,9 @@ class DiceCrossEntropy(Dice):
 
     Takes ``y_true``, a map of classes (n, *space) or a target for each of y_pred's numbers, and ``y_pred``,
     (n, C, *space); see Parameters. Both are computed in the same two passes.
+
+    An image without a class, where none is predicted, has a Dice of 0; one whose pixels are all ignored a
+    cross-entropy of 0.
 
     Parameters
     ----------
@@ -685,8 +695,8 @@ class DiceCrossEntropy(Dice):
 
     Notes
     -----
-    :Formula: weight·Dice + (1 - weight)·CE, with CE the mean over the pixels of an image (or of all): -Σ_c t·log p; where
-        classes stand alone, over pixels and classes: -t·log p - (1 - t)·log(1 - p)
+    :Formula: weight·Dice + (1 - weight)·CE, with CE the mean over the pixels of an image (or of all): -Σ_c t·log p;
+        where classes stand alone, over pixels and classes: -t·log p - (1 - t)·log(1 - p)
     :Range: [0, inf)
     :Gradient: the sum of both, times their shares; that of CE by a score is p - t, divided by the number of pixels
     :Activation: softmax over classes, or sigmoid
@@ -694,9 +704,6 @@ class DiceCrossEntropy(Dice):
     :Bad at: calibrated probabilities, for which cross-entropy alone is better
     :Use: the usual choice for segmentation
     :Other names: nnU-Net's default; MONAI DiceCELoss (of weights lambda_dice, lambda_ce)
-
-    An image without a class, where none is predicted, has a Dice of 0; one whose pixels are all ignored a
-    cross-entropy of 0.
 
     References
     ----------
@@ -711,6 +718,7 @@ class DiceCrossEntropy(Dice):
     0.218035
     """
 
+    __slots__ = ()
     aliases = ("dice_ce",)
 
     def __init__(self, weight: float = 0.5, squared: bool = False, axis: Axis = 1, over: Over = "sample",

@@ -283,6 +283,22 @@ def softplus(a):
     return max(a, mpf(0)) + mpmath.log1p(mpmath.exp(-abs(a)))
 
 
+# ---- of distances, with binary labels --------------------------------------------------------------------------------
+
+
+def contrastive(p, y, z):
+    if y == 1:
+        return z**2 / 2, z, mpf(1)
+    short = max(mpf(0), p.margin - z)
+    return short**2 / 2, -short, mpf(1 if short else 0)
+
+
+def hinge_embedding(p, y, z):
+    if y == 1:
+        return z, mpf(1), mpf(0)
+    return max(mpf(0), p.margin - z), mpf(-1 if z < p.margin else 0), mpf(0)
+
+
 REFERENCES = {
     fl.SquaredError: squared_error, fl.AbsoluteError: absolute_error, fl.Huber: huber, fl.Quantile: quantile,
     fl.Expectile: expectile, fl.SmoothL1: smooth_l1, fl.PseudoHuber: pseudo_huber, fl.LogCosh: log_cosh, fl.Fair: fair,
@@ -293,6 +309,7 @@ REFERENCES = {
     fl.BinaryCrossEntropy: binary_cross_entropy, fl.BinaryFocal: binary_focal, fl.AsymmetricFocal: asymmetric_focal,
     fl.Hinge: hinge, fl.SquaredHinge: squared_hinge, fl.Perceptron: perceptron, fl.ModifiedHuber: modified_huber,
     fl.Exponential: exponential, fl.Sharp: sharp,
+    fl.Contrastive: contrastive, fl.HingeEmbedding: hinge_embedding,
 }
 
 # ---- the instances that tests over all losses run through ------------------------------------------------------------
@@ -336,6 +353,7 @@ INSTANCES = [
     fl.SquaredHinge(), fl.SquaredHinge(margin=0.0), fl.SquaredHinge(margin=2.0),
     fl.Perceptron(), fl.ModifiedHuber(), fl.Exponential(),
     *(fl.Sharp(phi, epsilon) for phi in ("algebraic", "arctan") for epsilon in (1.0, 1e-3, 0.3, 50.0)),
+    *(cls(margin) for cls in (fl.Contrastive, fl.HingeEmbedding) for margin in (1.0, 0.0, 2.0)),
 ]
 #: The losses of pairs: test_accuracy.py takes them too, the rest is in test_gaussian.py.
 PAIRS = [fl.GaussianNLL(), fl.GaussianNLL(full=True)]

@@ -288,7 +288,8 @@ def test_gaussian_likelihood():
 
 # ---- every loss ------------------------------------------------------------------------------------------------------
 
-EVERY = [loss for loss in INSTANCES if not is_probability(loss)] + PAIRS + [
+EVERY = [loss for loss in INSTANCES if not is_probability(loss)
+         and not isinstance(loss, (fl.Contrastive, fl.HingeEmbedding))] + PAIRS + [
     loss for loss in ROW_INSTANCES if is_logits(loss) and loss.target != "log classes"
     and loss.get_params().get("ignore_index") is None]
 #: Curved at a thousandth of the residuals, and not convex: a hole for each target.
@@ -904,6 +905,7 @@ WRONG = [
     (fl.LinearClassifier, {"loss": fl.Brier(inputs="log_probabilities")}, "takes log_probabilities"),
     (fl.LinearClassifier, {"loss": fl.CrossEntropy(ignore_index=-1)}, "ignore_index.* sample_weight of 0"),
     (fl.LinearClassifier, {"loss": fl.KLDivergence(log_target=True)}, "takes no class labels"),
+    (fl.LinearClassifier, {"loss": "contrastive"}, "takes no class labels"),
     (fl.LinearClassifier, {"loss": "nothing"}, "no loss is called 'nothing'"),
     (fl.LinearClassifier, {"alpha": -1}, "alpha must be finite and >= 0, got -1"),
     (fl.LinearClassifier, {"tol": np.nan}, "tol must be finite and >= 0, got nan"),

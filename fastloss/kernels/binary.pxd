@@ -64,6 +64,13 @@ cdef struct SharpAlgebraic:
 cdef struct SharpArctan:
     double epsilon
 
+# Of distances and dissimilarities (the classes are in embedding.py): a label of 1 says that a pair is alike.
+cdef struct Contrastive:
+    double margin
+
+cdef struct HingeEmbedding:
+    double margin
+
 
 # Made of exp(-|z|), which the sweep computes (lifted, see math.pxd) in a loop of its own.
 ctypedef fused LogitsLoss:
@@ -87,6 +94,8 @@ ctypedef fused BinaryLoss:
     Exponential
     SharpAlgebraic
     SharpArctan
+    Contrastive
+    HingeEmbedding
 
 
 cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted, bint wide,
@@ -166,6 +175,22 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
 
     elif BinaryLoss is SharpArctan:
         sharp_arctan(m, positive, <real>p.epsilon, loss, gradient, hessian)
+
+    elif BinaryLoss is Contrastive:
+        wrong = <real>p.margin - z
+        right = wrong if wrong > zero else zero
+        moved = z if positive else -right
+        loss[0] = (<real>0.5 * moved) * moved
+        gradient[0] = moved
+        hessian[0] = one if positive | (wrong > zero) else zero
+
+    elif BinaryLoss is HingeEmbedding:
+        wrong = <real>p.margin - z
+        right = wrong if wrong > zero else zero
+        kept = -one if wrong > zero else zero
+        loss[0] = z if positive else right
+        gradient[0] = one if positive else kept
+        hessian[0] = zero
 
 
 cdef inline void binary_cross_entropy(real z, real e, bint right_side, real right, real wrong, real both,
