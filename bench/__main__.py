@@ -1,11 +1,11 @@
-"""The command: `python -m bench [losses|linear|train|targets|imbalance|gallery] [options]`."""
+"""The command: `python -m bench [losses|arrays|linear|train|targets|imbalance|gallery] [options]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import gallery, imbalance, linear, losses, machine, targets, train
+from . import arrays, gallery, imbalance, linear, losses, machine, targets, train
 from .cases import all_cases
 from .peers import PEERS
 
@@ -24,11 +24,12 @@ def threads(text: str) -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmark of fastloss: bench/README.md")
     parser.add_argument("command", nargs="?", default="all",
-                        choices=["all", "losses", "linear", "train", "targets", "imbalance", "gallery"],
-                        help="losses: the table of speeds; linear: evaluations and fits of linear models, and their "
-                             "goals; train: logistic models of real data; targets: the goals of speed and size, and "
-                             "how far they are met; imbalance: where a sharp loss draws the line between classes of "
-                             "unequal size; gallery: the curves of all losses; all (the default): train, then losses")
+                        choices=["all", "losses", "arrays", "linear", "train", "targets", "imbalance", "gallery"],
+                        help="losses: the table of speeds; arrays: the same for losses of images and vectors; linear: "
+                             "evaluations and fits of linear models, and their goals; train: logistic models of real "
+                             "data; targets: the goals of speed and size, and how far they are met; imbalance: where a "
+                             "sharp loss draws the line between classes of unequal size; gallery: the curves of all "
+                             "losses; all (the default): train, then losses")
     parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
                         help=f"of {'; '.join(all_cases())}. All by default")
     parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[],
@@ -54,6 +55,8 @@ def main() -> None:
         print()
     if options.command in ("all", "losses"):
         losses.run(options)
+    if options.command == "arrays":
+        arrays.run(options)
     if options.command == "linear":
         linear.run(options)
     if options.command == "targets":

@@ -85,14 +85,19 @@ class Case:
         return y if self.classes and not self.soft else y.astype(dtype)
 
 
+def families() -> list[Any]:
+    """The modules here that carry the name of a family of losses."""
+    names = sorted({type(fl.get(name)).__module__.rpartition(".")[2] for name in fl.available()})
+    return [importlib.import_module(f"bench.{name}") for name in names if importlib.util.find_spec(f"bench.{name}")]
+
+
 def all_cases() -> dict[str, Case]:
-    """The cases of every family of losses that has a file here, by name."""
-    families = sorted({type(fl.get(name)).__module__.rpartition(".")[2] for name in fl.available()})
-    files = [f"bench.{family}" for family in families if importlib.util.find_spec(f"bench.{family}")]
-    return {case.name: case for file in files for case in importlib.import_module(file).CASES}
+    """The cases of every family of losses that has a file here, by name; losses of whole arrays are in `arrays`."""
+    return {case.name: case for family in families() for case in getattr(family, "CASES", [])}
 
 
 def without_case() -> list[str]:
     """The names of losses that no case measures."""
-    measured = {type(case.loss) for case in all_cases().values()}
+    measured = {type(case.loss) for family in families()
+                for case in (*getattr(family, "CASES", []), *getattr(family, "ARRAY_CASES", []))}
     return [name for name in fl.available() if type(fl.get(name)) not in measured]
