@@ -10,7 +10,7 @@ Three things of every sweep (loss × dtype × mode), read off the machine code w
 
 Products of linear models with dense X, which compute in double, must have such a loop, too.
 
-Of row losses, each formula's function, and each pass that the compiler did not inline into one, must have a loop that
+Of row losses and overlap losses, each formula's function, and each pass that the compiler did not inline into one, must have a loop that
 computes in whole registers of its own dtype; in float32 such loops convert nothing to double.
 """
 
@@ -26,9 +26,11 @@ MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
 WIDE = "wide"  # losses that have it, have it in both dtypes
 SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE)) + ")$")
 #: Functions of _rows.pyx that must be there, with how many losses share them; and passes, which may be inlined.
-FORMULAS = {"evaluate_target": 4, "evaluate_cross_entropy": 1, "evaluate_distribution": 2, "evaluate_ordered": 2}
+FORMULAS = {"evaluate_target": 4, "evaluate_cross_entropy": 1, "evaluate_distribution": 2, "evaluate_ordered": 2,
+            "apply_softmax": 1, "gradient_of_block": 1}
 PASSES = ("largest", "exponentials", "cross", "outside", "scale_gradient", "scale_to_hessian", "hessian_of_target",
-          "gradient_of_cross_entropy", "hessian_of_cross_entropy")
+          "gradient_of_cross_entropy", "hessian_of_cross_entropy", "apply_sigmoid", "take_probabilities",
+          "entropy_of_class", "add_entropy_slope")
 ROW_SYMBOL = re.compile(r"__pyx_fuse_(?:(\d+)_)?(\d+)__pyx_f_.*_rows_(" + "|".join((*FORMULAS, *PASSES))
                         + r")(?!.*\.cold)(?:\.|$)")
 #: Functions of _products.pyx, by the type of X.
@@ -99,7 +101,7 @@ def check_rows(library: Path, name: str, register: str) -> int:
     for (loss, dtype, function), fault in sorted(bad, key=str):
         which = "" if loss is None else f" of loss {loss}"
         print(f"{name}: {function}{which}, {'f32' if dtype == '0' else 'f64'}: {fault}")
-    print(f"{name}: {len(found)} functions of row losses looked at")
+    print(f"{name}: {len(found)} functions of row and overlap losses looked at")
     return len(bad)
 
 

@@ -14,7 +14,7 @@ from .wide cimport ResidualLoss, WideLoss, bounds
 from .types cimport (
     ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
     LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
-    UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
+    UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
@@ -33,6 +33,7 @@ cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const rea
     cdef bint wide
     cdef real y, z, y_least, y_most, z_least, z_most
     bounds(p, &y_least, &y_most, &z_least, &z_most)
+    n = n // WIDTH * WIDTH
     for i in range(n):
         z = math.absolute(y_pred[i])
         if WideLoss in ResidualLoss:
@@ -58,6 +59,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef real unaligned[1024 + 16]
     cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
+    n = n // WIDTH * WIDTH  # it is whole vectors: so the compiler knows, and makes no loop for a rest
     # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
@@ -303,16 +305,23 @@ include "sums.pxi"
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
 
 cdef inline void finish(const Job* job, const Stream* stream, const Stream* second, bint direct, Py_ssize_t first,
-                        Py_ssize_t n, const double* weights, real* values) noexcept nogil:
+                        Py_ssize_t n, Py_ssize_t whole, const double* weights, real* values) noexcept nogil:
     """Weighs a block of gradients or Hessians and writes it to its array; of a pair, both blocks."""
     if job.weighted:
         apply_weights(weights, job.scale, n, values)
         if job.kernel.pair:
-            apply_weights(weights, job.scale, n, values + n)
+            apply_weights(weights, job.scale, n, values + whole)
     if not direct:
         write(stream, job.inner, first, n, values)
         if job.kernel.pair:
-            write(second, job.inner, first, n, values + n)
+            write(second, job.inner, first, n, values + whole)
+
+
+cdef inline void fill_up(real* values, Py_ssize_t n, Py_ssize_t whole) noexcept nogil:
+    """Repeats the last value: one that its loss knows how to take."""
+    cdef Py_ssize_t i
+    for i in range(n, whole):
+        values[i] = values[n - 1]
 
 
 cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
@@ -336,7 +345,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real* loss
     cdef real* gradient
     cdef real* hessian
-    cdef Py_ssize_t inner = job.inner, index, first, n, i
+    cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
+    cdef bint rest
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
@@ -352,14 +362,19 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     memset(lanes, 0, sizeof(lanes))
     memset(reduced_lanes, 0, sizeof(reduced_lanes))
     if job.varying.data == NULL:
-        for i in range(min(block, stop - start)):
+        for i in range(min(block, stop - start + WIDTH)):
             v_scratch[i] = <real>job.varying_scalar
 
-    for index in range((stop - start + block - 1) // block):
-        first = start + index * block
+    first = start - n
+    while first + n < stop:
+        first += n
         n = min(block, stop - first)
+        # Sweeps take whole vectors: the last few elements go through scratch, and are filled up there.
+        rest = n < WIDTH
+        n -= 0 if rest else n % WIDTH
+        whole = max(n, <Py_ssize_t>WIDTH)
         if labelled:
-            y = <const real*>job.y_true.data + first if y_direct else read(&job.y_true, inner, first, n, y_scratch)
+            y = <const real*>job.y_true.data + first if y_direct and not rest else read(&job.y_true, inner, first, n, y_scratch)
         if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
             flags |= read_targets(y, n, job.target == BINARY_SOFT, flags & SIGNED_TARGET, y_scratch, &y)
         elif labelled and job.target >= NON_NEGATIVE:
@@ -370,31 +385,41 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             add_values(weights, n, lanes)
             continue
 
-        z = <const real*>job.y_pred.data + first if z_direct else read(&job.y_pred, inner, first, n, z_scratch)
+        z = (<const real*>job.y_pred.data + first if z_direct and not rest else
+             read(&job.y_pred, inner, first, n, z_scratch))
         if pair:
-            read(&job.second_pred, inner, first, n, z_scratch + n)
+            read(&job.second_pred, inner, first, n, z_scratch + whole)
         if job.varying.data != NULL:
             read(&job.varying, inner, first, n, v_scratch)
-        loss = <real*>job.loss.data + first if loss_direct else &loss_scratch[0]
-        gradient = <real*>job.gradient.data + first if gradient_direct else &gradient_scratch[0]
-        hessian = <real*>job.hessian.data + first if hessian_direct else &hessian_scratch[0]
+        if rest:
+            fill_up(y_scratch, n, whole)
+            fill_up(z_scratch, n, whole)
+            if pair:
+                fill_up(z_scratch + whole, n, whole)
+            if job.varying.data != NULL:
+                fill_up(v_scratch, n, whole)
+        loss = <real*>job.loss.data + first if loss_direct and not rest else &loss_scratch[0]
+        gradient = <real*>job.gradient.data + first if gradient_direct and not rest else &gradient_scratch[0]
+        hessian = <real*>job.hessian.data + first if hessian_direct and not rest else &hessian_scratch[0]
 
         # what is not wanted goes to scratch, if the sweep computes it at all
         if real is double:
             sweep64 = job.kernel.sweeps_f64[job.mode]
-            if job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, n, y, z):
+            if job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z):
                 sweep64 = job.kernel.sweep_wide_f64
-            sweep64(&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+            sweep64(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
         else:
             sweep32 = job.kernel.sweeps_f32[job.mode]
-            if job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, n, y, z):
+            if job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, whole, y, z):
                 sweep32 = job.kernel.sweep_wide_f32
-            sweep32(&job.kernel.parameters, n, y, z, v, scale, loss, gradient, hessian)
+            sweep32(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
 
         if job.mode & GRADIENT:
-            finish(job, &job.gradient, &job.second_gradient, gradient_direct, first, n, weights, gradient)
+            finish(job, &job.gradient, &job.second_gradient, gradient_direct and not rest, first, n, whole, weights,
+                   gradient)
         if job.mode & HESSIAN:
-            finish(job, &job.hessian, &job.second_hessian, hessian_direct, first, n, weights, hessian)
+            finish(job, &job.hessian, &job.second_hessian, hessian_direct and not rest, first, n, whole, weights,
+                   hessian)
         if summed:
             if job.reduced:
                 if not job.weighted:
@@ -410,7 +435,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         elif job.mode & LOSS:
             if job.weighted:
                 apply_weights(weights, 1.0, n, loss)
-            if not loss_direct:
+            if rest or not loss_direct:
                 write(&job.loss, inner, first, n, loss)
 
     add_lanes(lanes, &partial.losses)

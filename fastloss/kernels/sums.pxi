@@ -1,9 +1,9 @@
 # Sums of losses and weights, in a fixed order; included in each module of kernels.
 
 cdef void add_rows(const real* values, Py_ssize_t rows, double* lanes) noexcept nogil:
-    """Adds rows of 8·LANES values, pairwise over eight. A chunk has at most eight rows, so that ten roundings
-    at most stand between a value and a lane (measured: 2 ulp, 4 for values chosen to be bad); above, sums are in two
-    parts."""
+    """Adds rows of 8·LANES values, pairwise over eight. A chunk has eight rows (the last one perhaps nine), so that
+    eleven roundings at most stand between a value and a lane (measured: 2 ulp, 4 for values chosen to be bad); above,
+    sums are in two parts."""
     cdef Py_ssize_t row, j
     cdef const real* v
     for row in range(rows):
