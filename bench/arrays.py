@@ -60,7 +60,8 @@ def run(options: Namespace) -> None:
     names = ["fastloss", *(name for name in peers.installed(options.peers) if name in SIDES)]
     seconds = max(0.5, options.seconds)
     rows = []
-    todo = [(case, dtype) for case in all_cases().values() for dtype in options.dtypes if dtype in case.dtypes]
+    chosen = [case for name, case in all_cases().items() if not options.losses or name in options.losses]
+    todo = [(case, dtype) for case in chosen for dtype in options.dtypes if dtype in case.dtypes]
     for case, dtype in progress(todo, "arrays"):
         arrays = case.data(np.random.default_rng(0), dtype)
         check(case, dtype, arrays, names)

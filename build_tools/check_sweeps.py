@@ -10,8 +10,8 @@ Three things of every sweep (loss × dtype × mode), read off the machine code w
 
 Products of linear models with dense X, which compute in double, must have such a loop, too.
 
-Of row losses and overlap losses, each formula's function, and each pass that the compiler did not inline into one, must have a loop that
-computes in whole registers of its own dtype; in float32 such loops convert nothing to double.
+Of row losses and overlap losses, each formula's function, and each pass that the compiler did not inline into one, must
+have a loop that computes in whole registers of its own dtype; in float32 such loops convert nothing to double.
 """
 
 import re

@@ -25,6 +25,7 @@ from .class_weight import DynamicClassWeight, class_weights
 from .display import LossCurveDisplay
 from .embedding import Contrastive, HingeEmbedding
 from .guide import guide
+from .image import MSSSIM_L1, SSIM
 from .kernels._driver import get_num_threads, set_num_threads
 from .linear import LinearLoss
 from .loss import Loss, available, get
@@ -67,14 +68,14 @@ from .segmentation import Boundary, Dice, DiceCrossEntropy, FocalTversky, Genera
 if typing.TYPE_CHECKING:
     from .estimators import LinearClassifier, LinearRegressor
 
-__all__ = [
+__all__ = [  # noqa: RUF022 (as `sorted` has it)
     "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Boundary",
     "Brier", "Contrastive", "CrossEntropy", "Dice", "DiceCrossEntropy", "DynamicClassWeight", "EarthMover",
     "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Focal", "FocalTversky", "Gamma", "GaussianNLL",
     "GeneralizedCrossEntropy", "GeneralizedDice", "Hinge", "HingeEmbedding", "Huber", "Jaccard", "JensenShannon",
     "KLDivergence", "LinearClassifier", "LinearLoss", "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay",
-    "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson",
-    "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive",
+    "MSSSIM_L1", "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson",
+    "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "SSIM", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive",
     "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tversky", "Tweedie", "__version__", "available",
     "class_weights", "get", "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads", "show_config",
 ]

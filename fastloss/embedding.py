@@ -1,4 +1,4 @@
-"""Embedding losses: of distances, pairs, triplets and batches of vectors."""
+"""Embedding losses. Of distances, pairs, triplets and batches of vectors."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ SAMPLE_INSTANCES = [
     fl.Dice(squared=True), fl.DiceCrossEntropy(weight=0.25, squared=True),
     fl.GeneralizedDice("simple"), fl.GeneralizedDice("uniform"), fl.Tversky(0.3, 0.7),
     fl.FocalTversky(alpha=0.6, beta=0.4, gamma=0.75),
+    fl.SSIM(), fl.SSIM(window=7, sigma=1.0, data_range=2.0), fl.MSSSIM_L1(),
+    fl.MSSSIM_L1(alpha=0.5, data_range=2.0, sigmas=(1.0, 3.0), window=9),
 ]
 SAMPLE_LOSSES = list(dict.fromkeys(type(loss) for loss in SAMPLE_INSTANCES))
 
@@ -37,4 +39,8 @@ def arrays(loss, n=6, dtype=np.float64, seed=0):
             y = rng.integers(0, 2 if loss.axis is None or loss.multilabel else classes,
                              shape if loss.multilabel else (n, *space))
         return [y, z.astype(dtype)]
+    if isinstance(loss, (fl.SSIM, fl.MSSSIM_L1)):
+        shape = (n, loss.window + 1, loss.window + 2)
+        y = rng.random(shape)
+        return [y, (y + rng.normal(0, 0.3, shape)).astype(dtype)]
     raise NotImplementedError(loss)

@@ -162,7 +162,8 @@ def test_losses_of_rows_have_no_curve(draw, pyplot, loss):
     assert not pyplot.get_fignums()
 
 
-@pytest.mark.parametrize("name", [name for name in fl.available() if isinstance(loss := fl.get(name), fl.Loss) and not is_row_loss(loss)])
+@pytest.mark.parametrize("name", [
+    name for name in fl.available() if isinstance(loss := fl.get(name), fl.Loss) and not is_row_loss(loss)])
 def test_every_loss(draw, name):
     display = draw(name, outputs=("loss", "gradient", "hessian"))
     assert np.isfinite([display.loss, display.gradient, display.hessian]).all()

@@ -57,7 +57,8 @@ ALIASES = {
     "soft_dice": "Dice", "generalized_dice": "GeneralizedDice", "generalised_dice": "GeneralizedDice",
     "jaccard": "Jaccard", "jaccard_loss": "Jaccard", "iou": "Jaccard", "tversky": "Tversky", "tversky_loss": "Tversky",
     "focal_tversky": "FocalTversky", "boundary": "Boundary", "surface_loss": "Boundary",
-    "dice_cross_entropy": "DiceCrossEntropy", "dice_ce": "DiceCrossEntropy",
+    "dice_cross_entropy": "DiceCrossEntropy", "dice_ce": "DiceCrossEntropy", "ssim": "SSIM",
+    "structural_similarity": "SSIM", "msssim_l1": "MSSSIM_L1", "ms_ssim_l1": "MSSSIM_L1",
 }
 
 

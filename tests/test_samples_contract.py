@@ -215,7 +215,7 @@ def test_errors(loss):
                               (np.broadcast_to(1.0, first.shape), ValueError, "read-only"),
                               (outs[0].tolist(), TypeError, "numpy.ndarray, got list")):
         with pytest.raises(error, match=rf"gradient_out(\[0\])? .*{match}"):
-            loss.gradient(*given, gradient_out=tuple([bad, *outs[1:]]))
+            loss.gradient(*given, gradient_out=(bad, *outs[1:]))
     with pytest.raises(ValueError, match="gradient_out must be"):
         loss.gradient(*given, gradient_out=(*outs, outs[0]))
     if first.shape[0] > 1:
@@ -223,7 +223,7 @@ def test_errors(loss):
         both[:-1] = first
         with pytest.raises(ValueError, match=r"overlaps .* without being it"):
             loss.gradient(*(both[:-1] if array is first else array for array in given),
-                          gradient_out=tuple([both[1:], *outs[1:]]))
+                          gradient_out=(both[1:], *outs[1:]))
 
 
 @every_instance

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 ACTIVATIONS: Sequence[str]
 MAP_TARGETS: Sequence[str]
@@ -14,3 +15,9 @@ class OverlapPass:
     def gradient(
         self, slopes: np.ndarray, scales: np.ndarray, out: np.ndarray, n_threads: int | None,
     ) -> None: ...
+
+def compare_images(
+    capsule: object, true: NDArray[np.float64], pred: NDArray[np.float64], taps: NDArray[np.float64],
+    down: NDArray[np.float64], across: NDArray[np.float64], alpha: float, data_range: float, factor: float,
+    gradient: NDArray[np.float64] | None,
+) -> float: ...

@@ -9,6 +9,7 @@ from libc.string cimport memset
 cimport numpy as cnp
 
 from ._driver cimport code_of, note_threads, threads_for
+from .filter cimport Image, compare_planes
 from .overlap cimport (
     AXES, DISTRIBUTION_MAP, INDEX_MAP, N_SLOPES, N_SUMS, Activation, Field, MapTarget, OverlapJob, OverlapKernel,
     overlap_pass,
@@ -148,3 +149,34 @@ cdef class OverlapPass:
         if flags & NO_MEMORY:
             raise MemoryError
         return flags
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+
+def compare_images(capsule, cnp.ndarray true, cnp.ndarray pred, cnp.ndarray taps, cnp.ndarray down, cnp.ndarray across,
+                   double alpha, double data_range, double factor, cnp.ndarray gradient):
+    """The loss of a plane, without the GIL; and, unless it is None, its gradient times a factor.
+
+    All arrays are contiguous, of float64; see `Image` in filter.pxd. The gradient may lie in the place of `pred`.
+    """
+    cdef compare_planes run = <compare_planes>PyCapsule_GetPointer(capsule, "fastloss.run_image")
+    cdef const double* t = <const double*>cnp.PyArray_DATA(true)
+    cdef const double* z = <const double*>cnp.PyArray_DATA(pred)
+    cdef double* out = <double*>cnp.PyArray_DATA(gradient) if gradient is not None else NULL
+    cdef Image image
+    cdef double value
+    cdef bint done
+    image.rows = cnp.PyArray_DIM(true, 0)
+    image.columns = cnp.PyArray_DIM(true, 1)
+    image.scales = cnp.PyArray_DIM(taps, 0)
+    image.window = cnp.PyArray_DIM(taps, 1)
+    image.taps = <const double*>cnp.PyArray_DATA(taps)
+    image.down = <const double*>cnp.PyArray_DATA(down)
+    image.across = <const double*>cnp.PyArray_DATA(across)
+    image.alpha = alpha
+    image.data_range = data_range
+    with nogil:
+        done = run(&image, t, z, factor, &value, out)
+    if not done:
+        raise MemoryError
+    return value
