@@ -30,8 +30,9 @@ def parse() -> argparse.Namespace:
                              "data; targets: the goals of speed and size, and how far they are met; imbalance: where a "
                              "sharp loss draws the line between classes of unequal size; gallery: the curves of all "
                              "losses; all (the default): train, then losses")
-    parser.add_argument("--losses", nargs="+", metavar="NAME", choices=list(all_cases()), default=[],
-                        help=f"of {'; '.join(all_cases())}. All by default")
+    parser.add_argument("--losses", nargs="+", metavar="NAME", choices=[*all_cases(), *arrays.all_cases()],
+                        default=[],
+                        help=f"of {'; '.join(all_cases())}; of arrays {'; '.join(arrays.all_cases())}. All by default")
     parser.add_argument("--sizes", nargs="+", type=size, metavar="N", default=[],
                         help="1e6 by default, and for some losses 1 to 1e7")
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "float64"], default=["float32", "float64"])

@@ -1,4 +1,4 @@
-"""Image losses as torch computes them: windows are Gaussians, applied by convolutions along one axis after the other."""
+"""Image losses as torch computes them: windows are Gaussians, applied by convolutions along both axes in turn."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
     cases = all_cases()
     if without_case():
         print("no case yet for", ", ".join(without_case()))
-    chosen = {name: cases[name] for name in options.losses or cases}
+    chosen = {name: cases[name] for name in options.losses or cases if name in cases}
 
     errors: dict[str, Any] = {}
     for case, dtype in progress(list(product(chosen.values(), options.dtypes)), "accuracy"):

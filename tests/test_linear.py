@@ -904,6 +904,9 @@ def test_the_mean_is_right_where_the_sum_overflows(make):
     value, gradient = fl.LinearLoss("mse", make(X), y).loss_gradient(coef)
     assert value == pytest.approx(1.21e308, rel=1e-12)
     assert_allclose(gradient, [2.2e154] * 2, rtol=1e-12)
+    y[:50] = 1  # and of rows: crossed scores of ±6e307 are right for half of them
+    far = np.array([[-6e307, 0.0], [6e307, 0.0]])
+    assert fl.LinearLoss("multiclass_hinge", make(X), y).loss(far.ravel()) == pytest.approx(6e307, rel=1e-12)
 
 
 @pytest.mark.parametrize("far", [1e3, 1e6])
