@@ -23,7 +23,18 @@ from .binary import (
 )
 from .class_weight import DynamicClassWeight, class_weights
 from .display import LossCurveDisplay
-from .embedding import Contrastive, HingeEmbedding
+from .embedding import (
+    Contrastive,
+    ContrastivePairs,
+    CosineEmbedding,
+    CosineSimilarity,
+    GaussianKL,
+    HingeEmbedding,
+    MarginRanking,
+    NTXent,
+    SupervisedContrastive,
+    Triplet,
+)
 from .guide import guide
 from .image import MSSSIM_L1, SSIM
 from .kernels._driver import get_num_threads, set_num_threads
@@ -70,14 +81,16 @@ if typing.TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022 (as `sorted` has it)
     "AbsoluteError", "AbsolutePercentageError", "AsymmetricFocal", "BinaryCrossEntropy", "BinaryFocal", "Boundary",
-    "Brier", "Contrastive", "CrossEntropy", "Dice", "DiceCrossEntropy", "DynamicClassWeight", "EarthMover",
-    "EpsilonInsensitive", "Expectile", "Exponential", "Fair", "Focal", "FocalTversky", "Gamma", "GaussianNLL",
-    "GeneralizedCrossEntropy", "GeneralizedDice", "Hinge", "HingeEmbedding", "Huber", "Jaccard", "JensenShannon",
-    "KLDivergence", "LinearClassifier", "LinearLoss", "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay",
-    "MSSSIM_L1", "ModifiedHuber", "MulticlassHinge", "MultilabelMargin", "NegativeBinomial", "Perceptron", "Poisson",
-    "PolyCrossEntropy", "PseudoHuber", "Quantile", "Robust", "SSIM", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive",
-    "SquaredError", "SquaredHinge", "SquaredLogError", "Tukey", "Tversky", "Tweedie", "__version__", "available",
-    "class_weights", "get", "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads", "show_config",
+    "Brier", "Contrastive", "ContrastivePairs", "CosineEmbedding", "CosineSimilarity", "CrossEntropy", "Dice",
+    "DiceCrossEntropy", "DynamicClassWeight", "EarthMover", "EpsilonInsensitive", "Expectile", "Exponential", "Fair",
+    "Focal", "FocalTversky", "Gamma", "GaussianKL", "GaussianNLL", "GeneralizedCrossEntropy", "GeneralizedDice",
+    "Hinge", "HingeEmbedding", "Huber", "Jaccard", "JensenShannon", "KLDivergence", "LinearClassifier", "LinearLoss",
+    "LinearRegressor", "LogCosh", "Loss", "LossCurveDisplay", "MSSSIM_L1", "MarginRanking", "ModifiedHuber",
+    "MulticlassHinge", "MultilabelMargin", "NTXent", "NegativeBinomial", "Perceptron", "Poisson", "PolyCrossEntropy",
+    "PseudoHuber", "Quantile", "Robust", "SSIM", "Sharp", "SmoothL1", "SquaredEpsilonInsensitive", "SquaredError",
+    "SquaredHinge", "SquaredLogError", "SupervisedContrastive", "Triplet", "Tukey", "Tversky", "Tweedie", "__version__",
+    "available", "class_weights", "get", "get_num_threads", "guide", "linear_cross_entropy", "set_num_threads",
+    "show_config",
 ]
 
 

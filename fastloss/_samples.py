@@ -105,8 +105,9 @@ class SampleLoss(BaseLoss):
         gradient may lie in the memory of its own array."""
         raise NotImplementedError
 
-    def _scales(self, weight: NDArray[np.float64] | None, n: int, reduction: str) -> NDArray[np.float64]:
-        """What each sample's loss and gradients are multiplied with."""
+    def _scales(self, arrays: list[np.ndarray], weight: NDArray[np.float64] | None, n: int, reduction: str
+                ) -> NDArray[np.float64]:
+        """What each sample's loss and gradients are multiplied with; 0 only where the weight is."""
         return scales(weight, n, reduction)
 
     def _sum(self, losses: NDArray[np.float64], scale: NDArray[np.float64]) -> float:
@@ -125,7 +126,7 @@ class SampleLoss(BaseLoss):
         n = self._check(arrays)
         dtype = self._dtype(arrays)
         weight = sample_weights(sample_weight, n, dtype)
-        scale = self._scales(weight, n, reduction)
+        scale = self._scales(arrays, weight, n, reduction)
         gradients = self._gradients(arrays, gradient_out, dtype) if mode & _GRADIENT else None
         by_sample = bool(mode & _LOSS) and reduction == "none"
         if loss_out is not None:
@@ -139,9 +140,8 @@ class SampleLoss(BaseLoss):
         with np.errstate(all="ignore"):  # NaN and inf are results
             self._compute(arrays, scale, losses, gradients, n_threads)
             if weight is not None:
-                for index in np.flatnonzero(weight == 0):  # 0 times whatever was there is 0
-                    for gradient in gradients or ():
-                        gradient[index] = 0
+                for gradient in gradients or ():
+                    gradient[weight == 0] = 0  # 0 times whatever was there is 0
             value: Any = None
             if losses is not None:
                 if by_sample:
@@ -213,10 +213,15 @@ def scales(weight: NDArray[np.float64] | None, n: int, reduction: str) -> NDArra
         raise ValueError("there are no samples, and their mean is not defined: give at least one, or reduction='sum'")
     if weight is None:
         return np.full(n, 1.0 / n)
+    return weight / positive_total(weight)
+
+
+def positive_total(weight: NDArray[np.float64]) -> float:
+    """The sum of weights, that a mean divides by."""
     total = math.fsum(weight)
     if not total > 0:
         raise ValueError(f"the weights sum to {total}: with reduction='mean' the sum must be positive")
-    return weight / total
+    return total
 
 
 def results(value: Any, gradients: list[Array] | None) -> Any:

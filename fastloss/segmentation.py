@@ -152,9 +152,9 @@ class OverlapLoss(SampleLoss):
             raise ValueError("ignore_index is for maps of classes, and y_true has a number for each class")
         return len(z)
 
-    def _scales(self, weight: Numbers | None, n: int, reduction: str) -> Numbers:
+    def _scales(self, arrays: list[np.ndarray], weight: Numbers | None, n: int, reduction: str) -> Numbers:
         if self.over == "sample":
-            return super()._scales(weight, n, reduction)
+            return super()._scales(arrays, weight, n, reduction)
         if reduction == "none":
             raise ValueError("reduction='none' is for over='sample': over='batch' has one value for all images")
         scales(weight, n, reduction)  # raises

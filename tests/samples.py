@@ -17,6 +17,10 @@ SAMPLE_INSTANCES = [
     fl.FocalTversky(alpha=0.6, beta=0.4, gamma=0.75),
     fl.SSIM(), fl.SSIM(window=7, sigma=1.0, data_range=2.0), fl.MSSSIM_L1(),
     fl.MSSSIM_L1(alpha=0.5, data_range=2.0, sigmas=(1.0, 3.0), window=9),
+    fl.ContrastivePairs(), fl.ContrastivePairs(margin=3.0), fl.Triplet(), fl.Triplet(margin=2.0, p=1.5, swap=True),
+    fl.CosineEmbedding(), fl.CosineEmbedding(margin=0.2), fl.CosineSimilarity(), fl.MarginRanking(),
+    fl.MarginRanking(margin=0.5), fl.NTXent(), fl.NTXent(temperature=0.2), fl.SupervisedContrastive(),
+    fl.SupervisedContrastive(temperature=0.5), fl.GaussianKL(),
 ]
 SAMPLE_LOSSES = list(dict.fromkeys(type(loss) for loss in SAMPLE_INSTANCES))
 
@@ -43,4 +47,8 @@ def arrays(loss, n=6, dtype=np.float64, seed=0):
         shape = (n, loss.window + 1, loss.window + 2)
         y = rng.random(shape)
         return [y, (y + rng.normal(0, 0.3, shape)).astype(dtype)]
-    raise NotImplementedError(loss)
+    vectors = [rng.normal(size=n if isinstance(loss, fl.MarginRanking) else (n, 5)).astype(dtype)
+               for name in loss.inputs_of_call if name != "y"]
+    if isinstance(loss, fl.SupervisedContrastive):
+        return [np.arange(n) % 3, *vectors]
+    return [np.arange(n) % 2 * 2 - 1, *vectors] if "y" in loss.inputs_of_call else vectors

@@ -58,7 +58,11 @@ ALIASES = {
     "jaccard": "Jaccard", "jaccard_loss": "Jaccard", "iou": "Jaccard", "tversky": "Tversky", "tversky_loss": "Tversky",
     "focal_tversky": "FocalTversky", "boundary": "Boundary", "surface_loss": "Boundary",
     "dice_cross_entropy": "DiceCrossEntropy", "dice_ce": "DiceCrossEntropy", "ssim": "SSIM",
-    "structural_similarity": "SSIM", "msssim_l1": "MSSSIM_L1", "ms_ssim_l1": "MSSSIM_L1",
+    "structural_similarity": "SSIM", "contrastive_pairs": "ContrastivePairs", "triplet": "Triplet",
+    "triplet_margin": "Triplet", "cosine_embedding": "CosineEmbedding", "cosine_similarity": "CosineSimilarity",
+    "cosine": "CosineSimilarity", "cosine_distance": "CosineSimilarity", "margin_ranking": "MarginRanking",
+    "nt_xent": "NTXent", "ntxent": "NTXent", "simclr": "NTXent", "supervised_contrastive": "SupervisedContrastive",
+    "supcon": "SupervisedContrastive", "gaussian_kl": "GaussianKL", "vae_kl": "GaussianKL", "msssim_l1": "MSSSIM_L1", "ms_ssim_l1": "MSSSIM_L1",
 }
 
 

@@ -18,15 +18,13 @@ from samples import SAMPLE_INSTANCES, SAMPLE_LOSSES, arrays
 every_instance = pytest.mark.parametrize("loss", SAMPLE_INSTANCES, ids=repr)
 every_loss = pytest.mark.parametrize("loss", [cls() for cls in SAMPLE_LOSSES], ids=repr)
 W = np.array([0.5, 2.0, 1.0, 0.0, 3.0, 0.25])
+#: Losses of a batch, in which each sample is compared with all others.
+ALL_TOGETHER = fl.NTXent, fl.SupervisedContrastive
 
 
 def whole(loss):
     """Whether samples have no loss of their own, as one depends on all others."""
     return loss.get_params().get("over") == "batch" or isinstance(loss, ALL_TOGETHER)
-
-
-#: Losses of a batch, in which each sample is compared with all others.
-ALL_TOGETHER = tuple(getattr(fl, name) for name in ("NTXent", "SupervisedContrastive") if hasattr(fl, name))
 
 
 def tuple_of(gradients):

@@ -21,3 +21,6 @@ def compare_images(
     down: NDArray[np.float64], across: NDArray[np.float64], alpha: float, data_range: float, factor: float,
     gradient: NDArray[np.float64] | None,
 ) -> float: ...
+def over_rows(
+    kernel: object, arrays: tuple[np.ndarray | None, ...], parameter: float, n_threads: int | None,
+) -> None: ...

@@ -8,13 +8,14 @@ from libc.string cimport memset
 
 cimport numpy as cnp
 
-from ._driver cimport code_of, note_threads, threads_for
+from ._driver cimport code_of, note_threads, run_job, threads_for
 from .filter cimport Image, compare_planes
 from .overlap cimport (
     AXES, DISTRIBUTION_MAP, INDEX_MAP, N_SLOPES, N_SUMS, Activation, Field, MapTarget, OverlapJob, OverlapKernel,
     overlap_pass,
 )
-from .types cimport FLOAT16, FLOAT32, NO_MEMORY, DType
+from .pairs cimport RowsCall, rows_kernel
+from .types cimport CHUNK, FLOAT16, FLOAT32, NO_MEMORY, DType, Partial
 
 import numpy as np
 
@@ -180,3 +181,38 @@ def compare_images(capsule, cnp.ndarray true, cnp.ndarray pred, cnp.ndarray taps
     if not done:
         raise MemoryError
     return value
+
+
+# ---- rows of arrays --------------------------------------------------------------------------------------------------
+
+# About what a number of a row costs, in ns.
+cdef double COST = 0.2
+
+
+cdef void run_rows(const void* job, Py_ssize_t first, Py_ssize_t last, Partial* total) noexcept nogil:
+    cdef const RowsCall* call = <const RowsCall*>job
+    memset(total, 0, sizeof(Partial))
+    call.kernel(NULL, call, first, last)
+
+
+def over_rows(object kernel, tuple arrays, double parameter, object n_threads):
+    """Runs a kernel over the rows of its arrays; of those that it can do without, any may be None.
+
+    The arrays have as many rows as the first, each contiguous; the kernel says of which type and width they must be.
+    """
+    cdef RowsCall call
+    cdef cnp.ndarray array
+    cdef Py_ssize_t i, rows, chunk
+    memset(&call, 0, sizeof(RowsCall))
+    call.kernel = (<rows_kernel*>PyCapsule_GetPointer(kernel, "fastloss.rows_kernel"))[0]
+    for i in range(len(arrays)):
+        if arrays[i] is not None:
+            array = arrays[i]
+            call.data[i] = cnp.PyArray_BYTES(array)
+            call.step[i] = cnp.PyArray_STRIDE(array, 0)
+    array = arrays[0]
+    rows = cnp.PyArray_DIM(array, 0)
+    call.width = cnp.PyArray_DIM(array, 1)
+    call.parameter = parameter
+    chunk = max(<Py_ssize_t>1, CHUNK // max(<Py_ssize_t>1, call.width))
+    run_job(&call, rows, chunk, run_rows, threads_for(n_threads, rows * call.width * COST, (rows + chunk - 1) // chunk))

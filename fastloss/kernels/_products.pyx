@@ -1,21 +1,22 @@
 # The hot path of linear models, compiled once per ISA: products with a block of rows of X, which stays in the L1 or L2
 # cache between the two, its scores and its part of the gradient. Sums are in double, also where X is float32: its
-# numbers are converted as they are read. No Python objects below `bind`. What is included here (images) is in this module
-# since each module takes room for Cython's own code, once per ISA.
+# numbers are converted as they are read. No Python objects below `bind`. What is included here (images, and
+# rows of two arrays) is in this module since each module takes room for Cython's own code, once per ISA.
 #
 # Four rows go at a time, so that coefficients (or their gradient) are read once for four. Where X lies in columns, the
 # same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from libc.math cimport fabs, frexp, ldexp
+from libc.math cimport fabs, frexp, ldexp, pow
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 
 from .filter cimport Image
-from .math cimport mad
-from .types cimport DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product
+from .math cimport absolute, exp_tail, expm1, mad
+from .pairs cimport RowsCall, rows_kernel
+from .types cimport DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product, real
 
 cdef extern from "bits.h":
     void fastloss_prefetch(const void* address) noexcept nogil
@@ -333,6 +334,11 @@ cdef bint is_finite(const double* values, Py_ssize_t n) noexcept nogil:
 # ---- images ----------------------------------------------------------------------------------------------------------
 
 include "filter.pxi"
+
+
+# ---- rows of two arrays ----------------------------------------------------------------------------------------------
+
+include "pairs.pxi"
 
 
 # ---- what Python sees ------------------------------------------------------------------------------------------------
