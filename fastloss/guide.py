@@ -14,7 +14,7 @@ NOTATION = """\
 y is `y_true`, z is `y_pred`, r = z - y. For binary losses s = ±1 is the label's sign, m = s·z the margin,
 p = sigmoid(z), and p_t = sigmoid(m) the probability of the true label. With a log link the prediction is e^z.
 Multiclass losses take a row z_c of scores, with q = softmax(z), targets t_c or a class t, and lse = log Σ_c e^(z_c).
-Gradients and Hessians are by z."""
+Gradients and Hessians are by z. Losses of images, pairs and batches say what they take, and have no Hessians."""
 
 _SHORT = ("Formula", "Range", "Activation", "Use")  # the fields that the tables show
 _COLUMNS = (27, 34, 13, 12, 26)  # their widths in print, after that of the name
