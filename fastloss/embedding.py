@@ -303,7 +303,7 @@ class ContrastivePairs(VectorLoss):
 
     Parameters
     ----------
-    margin : float > 0, default 1.0
+    margin : float >= 0, default 1.0
         The distance from which on pairs that are not similar cost nothing.
 
     Notes
@@ -338,7 +338,7 @@ class ContrastivePairs(VectorLoss):
     _labels = (1, 0, -1)
 
     def __init__(self, margin: float = 1.0) -> None:
-        self._set({"margin": number("margin", margin, above=0)})
+        self._set({"margin": number("margin", margin, at_least=0)})
 
     def _block(self, rows: _Rows, vectors: list[Array], positive: NDArray[np.bool_], scale: Doubles,
                outs: list[Array] | None) -> Doubles:

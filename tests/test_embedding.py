@@ -606,7 +606,7 @@ x23, x33, x3 = np.ones((2, 3)), np.ones((3, 3)), np.ones(3)
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: fl.ContrastivePairs(margin=0), "margin must be finite and > 0, got 0.0"),
+    (lambda: fl.ContrastivePairs(margin=-1), "margin must be finite and >= 0, got -1.0"),
     (lambda: fl.Triplet(margin=-1), "margin must be finite and >= 0, got -1.0"),
     (lambda: fl.Triplet(p=0.5), "p must be finite and >= 1, got 0.5"),
     (lambda: fl.Triplet(p=inf), "p must be finite and >= 1, got inf"),
