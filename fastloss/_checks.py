@@ -164,10 +164,12 @@ def output(out: Any, name: str, y_pred: np.ndarray, dtype: type) -> None:
     if not out.flags.aligned:
         raise ValueError(f"{name} is not aligned in memory")
     steps = [abs(s) for n, s in zip(out.shape, out.strides, strict=True) if n > 1]
-    spans = [abs(s) * n for n, s in zip(out.shape, out.strides, strict=True) if n > 1]
-    if steps and (min(steps) < out.itemsize or (len(steps) == 2 and max(steps) < spans[steps.index(min(steps))])):
-        raise ValueError(f"{name} overlaps itself in memory (strides {out.strides})")
-    if len(steps) == 2:
+    reach = out.itemsize
+    for step, n in sorted((abs(s), n) for n, s in zip(out.shape, out.strides, strict=True) if n > 1):
+        if step < reach:
+            raise ValueError(f"{name} overlaps itself in memory (strides {out.strides})")
+        reach = step * n
+    if out.ndim == len(steps) == 2:
         wanted = [abs(s) or math.inf for s in y_pred.strides]  # a broadcast axis has no order
         if (steps[0] < steps[1]) != (wanted[0] < wanted[1]):
             raise ValueError(f"{name} has another memory order than y_pred (strides {out.strides} and "

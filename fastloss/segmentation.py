@@ -80,13 +80,13 @@ class OverlapLoss(SampleLoss):
         Scores, or probabilities, of images with up to eight axes of space; of any strides.
     y_true : array-like
         Of y_pred's shape without the classes: a map of classes from 0 to C - 1, of any integer, bool or float type. Of
-        y_pred's shape: from 0 to 1, where classes of a pixel exclude each other a distribution, which must sum to 1
-        within 1e-6 (1e-4 in float32, 1e-2 in float16), and is used as given.
+        y_pred's shape: from 0 to 1 (never -1 and 1), where classes of a pixel exclude each other a distribution, which
+        must sum to 1 within 1e-6 (1e-4 in float32, 1e-2 in float16), and is used as given.
     sample_weight : array-like of shape (n,), optional
         One weight an image.
 
-    A logit of ±inf is the limit. NaN makes the loss of its image NaN, and gradients with it. Probabilities are not
-    renormalised; outside [0, 1] they count as NaN. The gradient of "probabilities" is by each probability as such.
+    A logit of ±inf is the limit. NaN makes the loss of its image NaN, with the gradient of each class that it takes part
+    in; through softmax that is all. Probabilities are not renormalised; outside [0, 1] they count as NaN. The gradient of "probabilities" is by each probability as such.
     """
 
     __slots__ = ()
@@ -126,7 +126,8 @@ class OverlapLoss(SampleLoss):
     def _total(self, sums: Sums, weight: Numbers) -> tuple[Numbers, Slopes]:
         """The loss (m,), and its derivatives, with the classes' weights."""
         losses, slopes = self._slopes(sums)
-        share = weight / weight.sum()
+        share = weight / weight.max()  # first: the sum of large weights may overflow
+        share /= share.sum()
         counts = share > 0
         return (losses[:, counts] @ share[counts],
                 Slopes(*(np.where(counts, share * slope, 0.0) for slope in slopes)))
@@ -185,7 +186,7 @@ class OverlapLoss(SampleLoss):
             kernels.rows.overlap, y_by_class, z_by_class,
             "identity" if self.inputs == "probabilities" else "softmax" if exclusive else "sigmoid", target, exclusive,
             ROW_SUM.get(y.dtype, 1e-6), ignored, self._needs_squares, share > 0,
-            None if self.class_weight is None else weight)
+            None if self.class_weight is None else weight / max(weight.max(), np.finfo(np.float64).tiny))
 
         sums, entropies, bad = one.sums(n_threads)
         if bad:
@@ -207,8 +208,11 @@ class OverlapLoss(SampleLoss):
             losses[...] = value
         if gradients is not None:
             table = np.empty((len(z), n_classes, len(slopes)))
+            factor = scale[:, None] * (1 - share)
+            most = np.finfo(gradients[0].dtype).max
             for k, slope in enumerate(slopes):
-                table[:, :, k] = scale[:, None] * (1 - share) * slope
+                # The slope at t = 1 of a class that is nowhere may overflow, and must not become 0·inf.
+                table[:, :, k] = np.where(factor == 0, 0.0, factor * slope).clip(-most, most)
             one.gradient(table, scale * _quotient(share, mass), self._by_class(gradients[0]), n_threads)
 
     def _by_class(self, array: np.ndarray) -> np.ndarray:
@@ -233,14 +237,14 @@ def _weighed(part: Numbers, weight: Numbers) -> Numbers:
 
 
 def _counts(y: np.ndarray, n_classes: int, indexed: bool, ignored: int | None) -> Numbers:
-    """Σ t of each class. Image by image: y may be large."""
+    """Σ t of each class."""
+    if not indexed:
+        return y.sum(axis=(0, *range(2, y.ndim)), dtype=np.float64)
     counts = np.zeros(n_classes)
-    for image in y:
-        if indexed:
-            labels = image[(image >= 0) & (image < n_classes)].astype(np.intp)
-            counts += np.bincount(labels if ignored is None else labels[labels != ignored], minlength=n_classes)
-        else:
-            counts += image.reshape(n_classes, -1).sum(axis=1, dtype=np.float64)
+    parts: Any = np.nditer(y, ["external_loop", "buffered", "zerosize_ok"])  # y may be large
+    for part in parts:
+        labels = part[(part >= 0) & (part < n_classes)].astype(np.intp)
+        counts += np.bincount(labels if ignored is None else labels[labels != ignored], minlength=n_classes)
     return counts
 
 
@@ -251,18 +255,19 @@ def _raise_fault(y: np.ndarray, by_class: np.ndarray, n_classes: int, target: st
     allowed += "" if ignored is None else f", or {ignored} (ignore_index)"
     limit = ROW_SUM.get(y.dtype, 1e-6)
     rounded_to = np.float32 if dtype.itemsize <= 4 and dtype.kind == "f" else np.float64
-    for i in range(len(y)):  # image by image: y may be large
-        t: np.ndarray = y[i].astype(rounded_to)
-        good = (t >= 0) & ((t < n_classes) & (t == np.floor(t)) if target == "index map" else t <= 1)
-        if ignored is not None:
-            good |= t == ignored
-        raise_at(f"y_true[{i}, {{}}] is {{}}: {'classes' if target == 'index map' else 'targets'} must be {allowed}",
-                 y[i], ~good)
-        if target == "distribution":
-            sums = by_class[i].astype(rounded_to).sum(axis=0, dtype=np.float64)
-            # 0.9: where the order of summation decides, the kernel may find what is just within the limit here
-            raise_at(f"y_true of image {i} has probabilities at pixel ({{}}) that sum to {{:.9g}}: the sum must be 1 "
-                     f"within {limit:g}", sums, ~(np.abs(sums - 1) <= 0.9 * limit))
+    # 0.9: where the order of summation decides, the kernel may find what is just within the limit here
+    for slack in (1.0, 0.9):
+        for i in range(len(y)):  # image by image: y may be large
+            t: np.ndarray = y[i].astype(rounded_to)
+            good = (t >= 0) & ((t < n_classes) & (t == np.floor(t)) if target == "index map" else t <= 1)
+            if ignored is not None:
+                good |= t == ignored
+            raise_at(f"y_true[{i}, {{}}] is {{}}: {'classes' if target == 'index map' else 'targets'} must be "
+                     f"{allowed}", y[i], ~good)
+            if target == "distribution":
+                sums = by_class[i].astype(rounded_to).sum(axis=0, dtype=np.float64)
+                raise_at(f"y_true of image {i} has probabilities at pixel ({{}}) that sum to {{:.9g}}: the sum must be "
+                         f"1 within {limit:g}", sums, ~(np.abs(sums - 1) <= slack * limit))
     raise AssertionError("a kernel flagged a fault that is not there")
 
 
@@ -628,7 +633,7 @@ class Boundary(OverlapLoss):
     {inputs}
     {multilabel}
     {include_background}
-    {class_weight}
+    {class_weight} Not "balanced", as distances have no areas.
 
     Notes
     -----
@@ -659,6 +664,8 @@ class Boundary(OverlapLoss):
 
     def __init__(self, axis: Axis = 1, over: Over = "sample", inputs: Inputs = "logits", multilabel: bool = False,
                  include_background: bool = True, class_weight: ClassWeight = None) -> None:
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            raise ValueError("class_weight='balanced' goes by areas, and y_true of Boundary has none: give weights")
         self._set_overlap(axis, over, inputs, multilabel, include_background, class_weight)
 
     def _slopes(self, sums: Sums) -> tuple[Numbers, Slopes]:

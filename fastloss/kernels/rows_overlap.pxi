@@ -1,6 +1,6 @@
 # Overlap losses: two passes over the pixels of images. The first sums up, for each class, what the loss is made of; the
-# second takes the loss's derivatives by those sums back to the scores. Both make the probabilities of a block of pixels,
-# class by class, and keep none. A pixel is what a vector's lane holds.
+# second takes the loss's derivatives by those sums back to the scores. Both make the probabilities of a block of
+# pixels, class by class, and keep none. A pixel is what a vector's lane holds.
 
 cdef enum:
     BLOCK = 256  # pixels, where there are few classes
@@ -11,7 +11,7 @@ cdef struct Pixels:
     Py_ssize_t image
     Py_ssize_t first
     Py_ssize_t n
-    Py_ssize_t padded  # to whole vectors
+    Py_ssize_t padded  # to whole vectors: behind the last pixel are copies of it that do not count
     Py_ssize_t pitch
     const void* scores  # perhaps in y_pred itself
     Py_ssize_t scores_pitch
@@ -21,7 +21,7 @@ cdef struct Pixels:
     void* slopes  # scratch of the second pass
     void* targets  # classes (a row), or a matrix
     void* target  # of one class
-    void* counts  # 0 for pixels that are ignored, else 1
+    void* counts  # 0 for pixels that do not count, else 1
     void* most  # the largest score
     void* rest  # the logarithm of all exponentials, relative to that of the largest score
     void* mass  # sum of targets
@@ -31,6 +31,10 @@ cdef struct Pixels:
 
 cdef Py_ssize_t pixels_of_block(Py_ssize_t classes) noexcept nogil:
     return max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>BLOCK, BLOCK_SIZE // classes // WIDTH * WIDTH))
+
+
+cdef inline Py_ssize_t lanes_of(const Pixels* block) noexcept nogil:
+    return block.padded // WIDTH * WIDTH  # it is a multiple: so the compiler knows, and makes no loop for a rest
 
 
 cdef char* start_of_run(const Field* field, Py_ssize_t image, Py_ssize_t c, Py_ssize_t first,
@@ -59,6 +63,14 @@ cdef void read_pixels(const Field* field, Py_ssize_t image, Py_ssize_t c, Py_ssi
         n -= run
 
 
+cdef void read_row(const Field* field, const Pixels* block, Py_ssize_t c, real* out) noexcept nogil:
+    """A class's numbers of a block."""
+    cdef Py_ssize_t j
+    read_pixels(field, block.image, c, block.first, block.n, out)
+    for j in range(block.n, block.padded):
+        out[j] = out[block.n - 1]
+
+
 cdef void write_pixels(const Field* field, Py_ssize_t image, Py_ssize_t c, Py_ssize_t first, Py_ssize_t n,
                        const real* values) noexcept nogil:
     cdef Py_ssize_t run, j, stride = field.strides[field.ndim - 1]
@@ -83,31 +95,38 @@ cdef int load_targets(const OverlapJob* job, Pixels* block, real* unused) noexce
     cdef real* t = <real*>block.targets
     cdef real* counts = <real*>block.counts
     cdef real* mass = <real*>block.mass
+    cdef double sums[BLOCK]  # of targets: float32 would round those of many classes too far from 1
     cdef real zero = <real>0, one = <real>1, classes = <real>job.classes, ignored = <real>job.ignored
-    cdef real tolerance = <real>job.tolerance
     cdef bint indexed = job.target == INDEX_MAP, ignores = job.ignores
     cdef bint good, skipped
     cdef int64_t odd = 0
-    cdef Py_ssize_t c, j
-    for j in range(block.n):
-        counts[j] = one
-        mass[j] = zero
+    cdef Py_ssize_t c, j, n = lanes_of(block)
+    for j in range(n):
+        counts[j] = mass[j] = one
+        sums[j] = 0
     for c in range(1 if indexed else job.classes):
         t = <real*>block.targets + c * block.pitch
-        read_pixels(&job.y_true, block.image, c, block.first, block.n, t)
+        read_row(&job.y_true, block, c, t)
         if job.target == ANY_MAP:
             continue
-        for j in range(block.n):
+        for j in range(n):
             skipped = ignores & (t[j] == ignored)
             good = ((t[j] >= zero) & (t[j] < classes) & (t[j] == <real><int>t[j]) if indexed else
                     (t[j] >= zero) & (t[j] <= one))
             odd |= not (good | skipped)
             counts[j] = zero if skipped else one
             t[j] = t[j] if good and not skipped else -one if indexed else zero
-            mass[j] += counts[j] if indexed else t[j]
+        if job.target == DISTRIBUTION_MAP:
+            for j in range(n):
+                sums[j] += <double>t[j]
+    for j in range(block.n, block.padded):
+        counts[j] = zero
+        for c in range(1 if indexed else job.classes):
+            (<real*>block.targets + c * block.pitch)[j] = -one if indexed else zero
     if job.target == DISTRIBUTION_MAP:
-        for j in range(block.n):
-            odd |= not math.absolute(mass[j] - one) <= tolerance
+        for j in range(n):
+            mass[j] = <real>sums[j]
+            odd |= not math.absolute(sums[j] - 1.0) <= job.tolerance
     return BAD_TARGET if odd else 0
 
 
@@ -116,15 +135,13 @@ cdef void aim_at_class(const OverlapJob* job, Pixels* block, Py_ssize_t c, real*
     cdef const real* labels = <const real*>block.targets
     cdef real* t
     cdef real label = <real>c
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, n = lanes_of(block)
     if job.target == INDEX_MAP:
         t = <real*>block.row
-        for j in range(block.n):
+        for j in range(n):
             t[j] = <real>1 if labels[j] == label else <real>0
     else:
         t = <real*>block.targets + c * block.pitch
-    for j in range(block.n, block.padded):
-        t[j] = <real>0
     block.target = t
 
 
@@ -137,11 +154,11 @@ cdef void load_scores(const OverlapJob* job, Pixels* block, real* unused) noexce
     cdef const Field* field = &job.y_pred
     cdef const real* counts = <const real*>block.counts
     cdef real* z
-    cdef Py_ssize_t c, j
+    cdef Py_ssize_t c, j, n = lanes_of(block)
     cdef int own_type = FLOAT32
     if real is double:
         own_type = FLOAT64
-    if (field.dtype == own_type and field.ndim == 1 and not job.ignores
+    if (field.dtype == own_type and field.ndim == 1 and not job.ignores and block.n == block.padded
             and field.strides[0] == sizeof(real) and field.class_stride % <Py_ssize_t>sizeof(real) == 0):
         block.scores = field.data + block.image * field.image_stride + block.first * sizeof(real)
         block.scores_pitch = field.class_stride // <Py_ssize_t>sizeof(real)
@@ -150,9 +167,9 @@ cdef void load_scores(const OverlapJob* job, Pixels* block, real* unused) noexce
     block.scores_pitch = block.pitch
     for c in range(job.classes):
         z = <real*>block.own_scores + c * block.pitch
-        read_pixels(field, block.image, c, block.first, block.n, z)
+        read_row(field, block, c, z)
         if job.ignores:
-            for j in range(block.n):
+            for j in range(n):
                 z[j] = z[j] if counts[j] != <real>0 else <real>0
 
 
@@ -160,6 +177,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
     cdef real shift[BLOCK]
     cdef real magic[BLOCK]
     cdef real least[BLOCK]
+    cdef real peak[BLOCK]
     cdef real total[BLOCK]
     cdef real share[BLOCK]
     cdef real* most = <real*>block.most
@@ -167,24 +185,16 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
     cdef real* p
     cdef real* q
     cdef const real* z
-    cdef real infinity = <real>1 / <real>0, nan = <real>0 / <real>0, zero = <real>0
-    cdef real limit, e, peak
-    cdef bint tied
-    cdef Py_ssize_t n = block.n, c, j
-    if real is double:
-        limit = <double>1500
-    else:
-        limit = <float>250
+    cdef real e
+    cdef Py_ssize_t n = lanes_of(block), c, j
     for j in range(n):
-        most[j] = -infinity
-        rest[j] = total[j] = zero
+        most[j] = <real>-1 / <real>0
+        rest[j] = total[j] = <real>0
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         for j in range(n):
             most[j] = larger(z[j], most[j])
-    for j in range(n):
-        shift[j] = most[j] if math.absolute(most[j]) > limit else zero
-        magic[j] = math.exp_magic(zero if shift[j] != zero else most[j], &least[j])
+    prepare(n, most, shift, magic, least)
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         p = <real*>block.p + c * block.pitch
@@ -193,14 +203,8 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
             p[j] = e
             total[j] += e
             rest[j] = rest[j] if z[j] == most[j] else rest[j] + e
+    settle(n, most, shift, magic, least, peak, rest, total)
     for j in range(n):
-        peak = exponential(most[j], shift[j], magic[j], least[j], True)
-        # where the largest score occurs again, its exponential is the least that the others sum to
-        tied = total[j] - rest[j] > <real>1.5 * peak
-        rest[j] = total[j] - peak if tied else rest[j]
-        rest[j] += nan if (most[j] == -infinity) | ((most[j] == infinity) & tied) else zero
-        total[j] = rest[j] + peak
-        shift[j] = peak
         share[j] = <real>1 / total[j]
     for c in range(job.classes):
         z = scores_of(block, c, unused)
@@ -212,7 +216,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
             q[j] = (rest[j] if z[j] == most[j] else total[j] - e) * share[j]
     if job.cross_entropy:
         for j in range(n):
-            rest[j] = math.log1p(rest[j] / shift[j])
+            rest[j] = math.log1p(rest[j] / peak[j])
 
 
 cdef void apply_sigmoid(const OverlapJob* job, const Pixels* block, real* unused) noexcept nogil:
@@ -220,12 +224,12 @@ cdef void apply_sigmoid(const OverlapJob* job, const Pixels* block, real* unused
     cdef real* q
     cdef const real* z
     cdef real zero = <real>0, one = <real>1, e, near, far
-    cdef Py_ssize_t c, j
+    cdef Py_ssize_t c, j, n = lanes_of(block)
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         p = <real*>block.p + c * block.pitch
         q = <real*>block.q + c * block.pitch
-        for j in range(block.n):
+        for j in range(n):
             e = math.exp(-math.absolute(z[j]))
             near = one / (one + e)
             far = e / (one + e)
@@ -238,23 +242,22 @@ cdef void take_probabilities(const OverlapJob* job, const Pixels* block, real* u
     cdef real* q
     cdef const real* z
     cdef real zero = <real>0, one = <real>1, nan = zero / zero
-    cdef Py_ssize_t c, j
+    cdef Py_ssize_t c, j, n = lanes_of(block)
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         p = <real*>block.p + c * block.pitch
         q = <real*>block.q + c * block.pitch
-        for j in range(block.n):
+        for j in range(n):
             p[j] = z[j] if (z[j] >= zero) & (z[j] <= one) else nan
             q[j] = one - p[j]
 
 
 cdef int load_block(const OverlapJob* job, Pixels* block, real* unused) noexcept nogil:
-    """Scores, targets and probabilities of a block; what is wrong with its targets. The probability of ignored pixels is
-    0, of all that follows up to a whole vector, too."""
+    """Scores, targets and probabilities of a block; what is wrong with its targets. The probability of pixels that do
+    not count is 0."""
     cdef const real* counts = <const real*>block.counts
     cdef real* p
-    cdef real* q
-    cdef Py_ssize_t c, j
+    cdef Py_ssize_t c, j, n = lanes_of(block)
     cdef int flags = load_targets(job, block, unused)
     load_scores(job, block, unused)
     if job.activation == SOFTMAX:
@@ -265,12 +268,8 @@ cdef int load_block(const OverlapJob* job, Pixels* block, real* unused) noexcept
         take_probabilities(job, block, unused)
     for c in range(job.classes):
         p = <real*>block.p + c * block.pitch
-        q = <real*>block.q + c * block.pitch
-        if job.ignores:
-            for j in range(block.n):
-                p[j] *= counts[j]
-        for j in range(block.n, block.padded):
-            p[j] = q[j] = <real>0
+        for j in range(n):
+            p[j] *= counts[j]
     return flags
 
 
@@ -289,20 +288,18 @@ cdef void weigh_pixels(const OverlapJob* job, Pixels* block, Py_ssize_t c, real*
     cdef const real* counts = <const real*>block.counts
     cdef const real* t
     cdef real of_class = <real>1
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, n = lanes_of(block)
     if job.class_weight != NULL:
         of_class = <real>0 if job.exclusive else <real>job.class_weight[c]
-    for j in range(block.n):
+    for j in range(n):
         weight[j] = of_class * counts[j]
     if job.class_weight != NULL and job.exclusive:
         for c in range(job.classes):
             of_class = <real>job.class_weight[c]
             aim_at_class(job, block, c, unused)
             t = <const real*>block.target
-            for j in range(block.n):
+            for j in range(n):
                 weight[j] = mad(of_class, t[j], weight[j])
-    for j in range(block.n, block.padded):
-        weight[j] = <real>0
 
 
 cdef inline real log_term(real t, real log_p) noexcept nogil:
@@ -340,28 +337,26 @@ cdef double entropy_of_class(const OverlapJob* job, const Pixels* block, Py_ssiz
     cdef real loss[BLOCK]
     cdef real zero = <real>0, one = <real>1
     cdef real gap, weighted
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, n = lanes_of(block)
     if job.activation == SOFTMAX:
-        for j in range(block.n):
+        for j in range(n):
             gap = z[j] - most[j]
             gap = zero if z[j] == most[j] else gap
             loss[j] = log_term(t[j], gap - rest[j])
     elif job.activation == SIGMOID:
-        for j in range(block.n):  # log_term: the other label's share of |z|
+        for j in range(n):  # log_term: the other label's share of |z|
             gap = math.absolute(z[j])
             loss[j] = (log_term(one - t[j] if z[j] > zero else t[j], -gap)
                        - math.log1p(-(p[j] if p[j] < q[j] else q[j])))
     elif job.exclusive:
-        for j in range(block.n):
+        for j in range(n):
             loss[j] = log_term(t[j], math.log(p[j]))
     else:
-        for j in range(block.n):
+        for j in range(n):
             loss[j] = log_term(t[j], math.log(p[j])) + log_term(one - t[j], math.log1p(-p[j]))
-    for j in range(block.n):
+    for j in range(n):
         weighted = loss[j] * weight[j]
         loss[j] = weighted if weight[j] != zero else zero
-    for j in range(block.n, block.padded):
-        loss[j] = zero
     return sum_of_block(loss, block.padded)
 
 
@@ -376,9 +371,9 @@ cdef void add_entropy_slope(const OverlapJob* job, const Pixels* block, Py_ssize
     cdef real zero = <real>0, one = <real>1
     cdef real slope, other
     cdef bint exclusive = job.exclusive
-    cdef Py_ssize_t j
+    cdef Py_ssize_t j, n = lanes_of(block)
     if job.activation == IDENTITY:
-        for j in range(block.n):
+        for j in range(n):
             slope = t[j] / p[j]
             slope = slope if t[j] != zero else zero
             other = (one - t[j]) / q[j]
@@ -386,14 +381,15 @@ cdef void add_entropy_slope(const OverlapJob* job, const Pixels* block, Py_ssize
             slope = (other - slope) * (scale * weight[j])
             gradient[j] += slope if weight[j] != zero else zero
     else:
-        for j in range(block.n):
+        for j in range(n):
             slope = difference(p[j], q[j], t[j], mass[j] if exclusive else one) * (scale * weight[j])
             gradient[j] += slope if weight[j] != zero else zero
 
 
 # ---- the two passes --------------------------------------------------------------------------------------------------
 
-cdef void add_class(const OverlapJob* job, const Pixels* block, Py_ssize_t c, double* sums, real* unused) noexcept nogil:
+cdef void add_class(const OverlapJob* job, const Pixels* block, Py_ssize_t c, double* sums,
+                    real* unused) noexcept nogil:
     """Adds a block's part of the sums of a class."""
     cdef const real* p = <const real*>block.p + c * block.pitch
     cdef const real* q = <const real*>block.q + c * block.pitch
@@ -414,7 +410,7 @@ cdef void add_class(const OverlapJob* job, const Pixels* block, Py_ssize_t c, do
         for first in range(0, block.padded, 16):
             for j in range(WIDTH):
                 d = difference(p[first + j], q[first + j], t[first + j], <real>1)
-                lanes[<int>SQUARES][j] += <double>(d * d)
+                lanes[<int>SQUARES][j] += <double>d * <double>d
     for k in range(N_SUMS):
         sums[k] += sum_of_lanes(lanes[k])
 
@@ -432,7 +428,7 @@ cdef void gradient_of_block(const OverlapJob* job, Pixels* block, real* unused) 
     cdef const real* t
     cdef real* d
     cdef real zero = <real>0, one = <real>1, at_0, at_1, by_difference
-    cdef Py_ssize_t c, j, n = block.n
+    cdef Py_ssize_t c, j, n = lanes_of(block)
     for j in range(n):
         top[j] = mean[j] = zero
     for c in range(job.classes):
@@ -482,7 +478,7 @@ cdef void gradient_of_block(const OverlapJob* job, Pixels* block, real* unused) 
             aim_at_class(job, block, c, unused)
             add_entropy_slope(job, block, c, <real>job.scales[block.image], d)
     for c in range(job.classes):
-        write_pixels(&job.gradient, block.image, c, block.first, n, <const real*>block.slopes + c * block.pitch)
+        write_pixels(&job.gradient, block.image, c, block.first, block.n, <const real*>block.slopes + c * block.pitch)
 
 
 cdef int run_overlap(const OverlapJob* job, Py_ssize_t image, Py_ssize_t chunk, bint summing,

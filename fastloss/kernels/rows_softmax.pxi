@@ -132,15 +132,15 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
         fold(group, first_line + line, sums + line * WIDTH, total)
 
 
-cdef inline void prepare(const Group* group, const real* most, real* shift, real* magic, real* least) noexcept nogil:
-    """What `exponential` takes in each row."""
+cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magic, real* least) noexcept nogil:
+    """What `exponential` takes in each of n rows."""
     cdef Py_ssize_t i
     cdef real limit
     if real is double:
         limit = <double>1500
     else:
         limit = <float>250
-    for i in range(group.padded):
+    for i in range(n):
         shift[i] = most[i] if math.absolute(most[i]) > limit else <real>0
         magic[i] = math.exp_magic(<real>0 if shift[i] != <real>0 else most[i], &least[i])
 
@@ -149,16 +149,23 @@ cdef inline void softmax(const Group* group, const real* most, real* shift, real
                          real* rest, real* total) noexcept nogil:
     """Exponentials, into the gradient's place; of each row that of its largest score, the sum of the others, and of
     all. Where no limit exists, the sums are NaN."""
+    prepare(group.padded, most, shift, magic, least)
+    memset(rest, 0, ROWS * sizeof(real))
+    memset(total, 0, ROWS * sizeof(real))
+    exponentials(group, most, shift, magic, least, rest, total)
+    settle(group.padded, most, shift, magic, least, peak, rest, total)
+
+
+cdef inline void settle(Py_ssize_t n, const real* most, const real* shift, const real* magic, const real* least,
+                        real* peak, real* rest, real* total) noexcept nogil:
+    """From the sums of all exponentials, and of those that are not of the largest score: the exponential of that, and
+    both sums with ties and limits."""
     cdef real infinity = <real>1 / <real>0
     cdef real nan = <real>0 / <real>0
     cdef real none
     cdef bint tied
     cdef Py_ssize_t i
-    prepare(group, most, shift, magic, least)
-    memset(rest, 0, ROWS * sizeof(real))
-    memset(total, 0, ROWS * sizeof(real))
-    exponentials(group, most, shift, magic, least, rest, total)
-    for i in range(group.padded):
+    for i in range(n):
         peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
         # where the largest score occurs again, its exponential is the least that the others sum to
         tied = total[i] - rest[i] > <real>1.5 * peak[i]
