@@ -25,8 +25,9 @@ from .multiclass import CrossEntropy
 Doubles: TypeAlias = NDArray[np.float64]
 DType: TypeAlias = type[np.floating[Any]]
 
-# Numbers of each array that are worked on at a time, so that a second pass finds them in cache.
-BLOCK = 2**18
+# Numbers of each array that are worked on at a time: enough that NumPy's calls for a block do not count, and not so
+# many that a second pass finds none of them in cache.
+BLOCK = 2**20
 # Numbers that a block of similarities takes (4 MB in float32), and its rows at least and at most.
 SIMILARITIES, FEWEST_ROWS, MOST_ROWS = 2**20, 64, 512
 # Strips of anchors, each with a sum of gradients of its own: at most so many, of at least so many anchors.
@@ -173,7 +174,10 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
 
 def _columns(*numbers: Doubles | float) -> Doubles:
     """Numbers of each row, as kernels take them."""
-    return np.ascontiguousarray(np.stack(np.broadcast_arrays(*numbers), axis=-1), np.float64)
+    out = np.empty((max(np.size(one) for one in numbers), len(numbers)))
+    for i, one in enumerate(numbers):
+        out[:, i] = one
+    return out
 
 
 class _Distance:
@@ -182,11 +186,13 @@ class _Distance:
     def __init__(self, rows: _Rows, x: Array, y: Array, p: float = 2.0) -> None:
         self.rows, self.x, self.y, self.p = rows, x, y, p
         self.unit, self.sum = rows.sums("distances", 2, x, y, parameter=p)
-        self.value = np.where(np.isinf(self.unit), self.unit, self.unit * self.sum ** (1 / p))
+        self.root = np.sqrt(self.sum) if p == 2 else self.sum ** (1 / p)
+        self.value = np.where(np.isinf(self.unit), self.unit, self.unit * self.root)
 
     def gradient(self, factor: Doubles, out: Array, negative_out: Array | None = None) -> None:
         """factor times the derivative by x, and its negative, which is that by y; 0 where x is y."""
-        slope = np.where((factor == 0) | (self.sum == 0), 0, factor * self.sum ** (1 / self.p - 1))
+        power = 1 / self.root if self.p == 2 else self.sum ** (1 / self.p - 1)
+        slope = np.where((factor == 0) | (self.sum == 0), 0, factor * power)
         self.rows("slopes", self.x, self.y, _columns(self.unit, slope), out, negative_out, parameter=self.p)
 
 
@@ -348,7 +354,7 @@ class ContrastivePairs(VectorLoss):
         gap = np.maximum(self.margin - d, 0)
         if outs:
             # that of d²/2, x1 - x2, needs neither d nor a unit: as if both were 1
-            distance.unit[positive] = distance.sum[positive] = 1
+            distance.unit[positive] = distance.sum[positive] = distance.root[positive] = 1
             distance.gradient(np.where(positive, scale, -scale * gap), *outs)
         return np.where(positive, d * d, gap * gap) / 2
 
@@ -640,7 +646,9 @@ class MarginRanking(SampleLoss):
         _positive(y, (1, -1))
         for part in _blocks(len(scale), 32):
             sign = y[part].astype(np.float64)
-            violation = self.margin - sign * (x1[part].astype(np.float64) - x2[part])
+            violation = np.subtract(x2[part], x1[part], dtype=np.float64)
+            violation *= sign
+            violation += self.margin
             if losses is not None:
                 np.maximum(violation, 0, out=losses[part])
             if gradients is not None:

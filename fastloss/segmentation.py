@@ -85,8 +85,9 @@ class OverlapLoss(SampleLoss):
     sample_weight : array-like of shape (n,), optional
         One weight an image.
 
-    A logit of ±inf is the limit. NaN makes the loss of its image NaN, with the gradient of each class that it takes part
-    in; through softmax that is all. Probabilities are not renormalised; outside [0, 1] they count as NaN. The gradient of "probabilities" is by each probability as such.
+    A logit of ±inf is the limit. NaN makes the loss of its image NaN, with the gradient of each class that it takes
+    part in; through softmax that is all. Probabilities are not renormalised; outside [0, 1] they count as NaN. The
+    gradient of "probabilities" is by each probability as such.
     """
 
     __slots__ = ()

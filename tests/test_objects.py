@@ -62,7 +62,8 @@ ALIASES = {
     "triplet_margin": "Triplet", "cosine_embedding": "CosineEmbedding", "cosine_similarity": "CosineSimilarity",
     "cosine": "CosineSimilarity", "cosine_distance": "CosineSimilarity", "margin_ranking": "MarginRanking",
     "nt_xent": "NTXent", "ntxent": "NTXent", "simclr": "NTXent", "supervised_contrastive": "SupervisedContrastive",
-    "supcon": "SupervisedContrastive", "gaussian_kl": "GaussianKL", "vae_kl": "GaussianKL", "msssim_l1": "MSSSIM_L1", "ms_ssim_l1": "MSSSIM_L1",
+    "supcon": "SupervisedContrastive", "gaussian_kl": "GaussianKL", "vae_kl": "GaussianKL",
+    "msssim_l1": "MSSSIM_L1", "ms_ssim_l1": "MSSSIM_L1",
 }
 
 

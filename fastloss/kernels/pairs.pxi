@@ -165,8 +165,28 @@ cdef void distances(const real* unused, const RowsCall* call, Py_ssize_t first, 
             out[1] = sum_of_powers(x, y, d, p, out)
 
 
+cdef void scaled_difference(const real* x, const real* y, Py_ssize_t d, real factor, real* out,
+                            real* negative) noexcept nogil:
+    cdef real values[LANE]
+    cdef Py_ssize_t j, q, whole = d - d % LANE
+    for j in range(0, whole, 16):
+        for q in range(LANE):
+            values[q] = factor * (x[j + q] - y[j + q])
+        memcpy(out + j, values, sizeof(values))
+        if negative != NULL:
+            for q in range(LANE):
+                values[q] = -values[q]
+            memcpy(negative + j, values, sizeof(values))
+    for j in range(whole, d):
+        values[0] = factor * (x[j] - y[j])
+        out[j] = values[0]
+        if negative != NULL:
+            negative[j] = -values[0]
+
+
 cdef void slopes(const real* unused, const RowsCall* call, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Of x, y and (u, a): a·sign(x - y)·(|x - y|/u)^(p-1), and, unless left out, its negative."""
+    """Of x, y and (u, a): a·sign(x - y)·(|x - y|/u)^(p-1), and, unless left out, its negative. The usual case, of
+    distances that need no unit, stays in the arrays' type."""
     cdef double xs[LANE]
     cdef double ys[LANE]
     cdef double values[LANE]
@@ -174,18 +194,18 @@ cdef void slopes(const real* unused, const RowsCall* call, Py_ssize_t first, Py_
     cdef double p = call.parameter, unit, factor, size
     for i in range(first, last):
         unit, factor = (<double*>row(call, 2, i))[0], (<double*>row(call, 2, i))[1]
+        if p == 2.0 and unit == 1.0 and (factor == 0.0 or 1e-30 < absolute(factor) < 1e30):
+            scaled_difference(<const real*>row(call, 0, i), <const real*>row(call, 1, i), d, <real>factor,
+                              <real*>row(call, 3, i), <real*>row(call, 4, i) if call.data[4] != NULL else NULL)
+            continue
         for j in range(0, d, 16):
             n = d - j
             load(<const real*>row(call, 0, i) + j, n, xs)
             load(<const real*>row(call, 1, i) + j, n, ys)
-            if p == 2.0 and unit == 1.0:
-                for q in range(LANE):
-                    values[q] = factor * (xs[q] - ys[q])
-            else:
-                for q in range(min(<Py_ssize_t>LANE, n)):
-                    size = absolute(xs[q] - ys[q])
-                    size = 1.0 if p == 1.0 or size == unit else pow(size / unit, p - 1.0)
-                    values[q] = factor * (size if xs[q] > ys[q] else -size if xs[q] < ys[q] else 0.0)
+            for q in range(min(<Py_ssize_t>LANE, n)):
+                size = absolute(xs[q] - ys[q])
+                size = 1.0 if p == 1.0 or size == unit else pow(size / unit, p - 1.0)
+                values[q] = factor * (size if xs[q] > ys[q] else -size if xs[q] < ys[q] else 0.0)
             store(values, n, <real*>row(call, 3, i) + j)
             if call.data[4] != NULL:
                 for q in range(LANE):
