@@ -112,7 +112,8 @@ class SampleLoss(BaseLoss):
 
     def _sum(self, losses: NDArray[np.float64], scale: NDArray[np.float64]) -> float:
         """The losses of samples as one."""
-        return float(np.where(scale == 0, 0.0, scale * losses).sum())
+        parts = (slice(start, start + 2**15) for start in range(0, len(losses), 2**15))
+        return float(np.sum([np.where(scale[part] == 0, 0.0, scale[part] * losses[part]).sum() for part in parts]))
 
     # ---- a call ------------------------------------------------------------------------------------------------------
 
@@ -206,13 +207,13 @@ def sample_weights(sample_weight: ArrayLike | None, n: int, dtype: type[np.float
 
 
 def scales(weight: NDArray[np.float64] | None, n: int, reduction: str) -> NDArray[np.float64]:
-    """What each sample's loss and gradient are multiplied with."""
+    """What each sample's loss and gradient are multiplied with. (Equal numbers are one, broadcast.)"""
     if reduction != "mean":
-        return np.ones(n) if weight is None else weight
+        return np.broadcast_to(1.0, (n,)) if weight is None else weight
     if n == 0:
         raise ValueError("there are no samples, and their mean is not defined: give at least one, or reduction='sum'")
     if weight is None:
-        return np.full(n, 1.0 / n)
+        return np.broadcast_to(1.0 / n, (n,))
     return weight / positive_total(weight)
 
 

@@ -15,7 +15,7 @@ from ._intercept import balance, positives_negatives
 from ._linear_cross_entropy import LIFT, _gemm
 from ._samples import SampleLoss, bad_shapes, positive_total, thread_count
 from ._typing import Array
-from .binary import BinaryLoss
+from .binary import BinaryLoss, Hinge
 from .class_weight import ClassWeight
 from .kernels import products
 from .kernels._arrays import over_rows
@@ -245,9 +245,9 @@ def _lifted(x: Array, squares: Doubles) -> tuple[Array, NDArray[np.intp]]:
     return x, exponents
 
 
-def _step(x: Doubles, at_0: bool = False) -> Doubles:
-    """1 above 0, 0 below, NaN for NaN: np.heaviside, which takes much longer."""
-    return np.clip(np.floor(x) + 1 if at_0 else np.ceil(x), 0, 1)
+def _step(x: Doubles) -> Doubles:
+    """1 above 0, else 0, NaN for NaN: np.heaviside, which takes much longer."""
+    return np.clip(np.ceil(x), 0, 1)
 
 
 def _positive(y: np.ndarray, allowed: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -602,7 +602,7 @@ class MarginRanking(SampleLoss):
 
     Parameters
     ----------
-    margin : float, default 0.0
+    margin : float >= 0, default 0.0
         By how much the one should be higher. With margin 0 the gradient at equal scores is that of the wrong side, so
         that learning starts from zero; with others it is 0 at the kink.
 
@@ -633,7 +633,7 @@ class MarginRanking(SampleLoss):
     gradients_for = ("x1", "x2")
 
     def __init__(self, margin: float = 0.0) -> None:
-        self._set({"margin": number("margin", margin)})
+        self._set({"margin": number("margin", margin, at_least=0)})
 
     def _check(self, arrays: list[np.ndarray]) -> int:
         if arrays[0].ndim != 1 or any(array.shape != arrays[0].shape for array in arrays):
@@ -644,17 +644,16 @@ class MarginRanking(SampleLoss):
                  gradients: list[Array] | None, n_threads: int | None) -> None:
         y, x1, x2 = arrays
         _positive(y, (1, -1))
-        for part in _blocks(len(scale), 32):
-            sign = y[part].astype(np.float64)
-            violation = np.subtract(x2[part], x1[part], dtype=np.float64)
-            violation *= sign
-            violation += self.margin
+        hinge = Hinge(self.margin)
+        for part in _blocks(len(scale), 16):
+            z = np.subtract(x1[part], x2[part], dtype=np.float64)
+            values, slopes = hinge.loss_gradient(y[part], z, reduction="none", n_threads=n_threads, gradient_out=z)
             if losses is not None:
-                np.maximum(violation, 0, out=losses[part])
+                losses[part] = values
             if gradients is not None:
-                slope = scale[part] * _step(violation, self.margin == 0) * sign
-                gradients[0][part] = -slope
-                gradients[1][part] = slope
+                slopes *= scale[part]
+                gradients[0][part] = slopes
+                np.negative(slopes, out=gradients[1][part], casting="same_kind")
 
 
 # ---- batches: each sample against all others -------------------------------------------------------------------------

@@ -27,7 +27,7 @@ LOSSES = [
     fl.ContrastivePairs(), fl.ContrastivePairs(margin=4.5), fl.Triplet(), fl.Triplet(margin=0.3, swap=True),
     fl.Triplet(p=1), fl.Triplet(p=1, swap=True), fl.Triplet(p=3.5), fl.Triplet(p=3.5, swap=True, margin=0.0),
     fl.CosineEmbedding(), fl.CosineEmbedding(margin=0.2), fl.CosineEmbedding(margin=-1), fl.CosineSimilarity(),
-    fl.GaussianKL(), fl.MarginRanking(), fl.MarginRanking(margin=0.7), fl.MarginRanking(margin=-0.2), fl.NTXent(),
+    fl.GaussianKL(), fl.MarginRanking(), fl.MarginRanking(margin=0.7), fl.MarginRanking(margin=1.5), fl.NTXent(),
     fl.NTXent(temperature=0.07), fl.SupervisedContrastive(), fl.SupervisedContrastive(temperature=1.5),
 ]
 BATCHES = (fl.NTXent, fl.SupervisedContrastive)
@@ -611,7 +611,7 @@ x23, x33, x3 = np.ones((2, 3)), np.ones((3, 3)), np.ones(3)
     (lambda: fl.Triplet(p=0.5), "p must be finite and >= 1, got 0.5"),
     (lambda: fl.Triplet(p=inf), "p must be finite and >= 1, got inf"),
     (lambda: fl.CosineEmbedding(margin=2), "margin must be finite and >= -1 and <= 1, got 2.0"),
-    (lambda: fl.MarginRanking(margin=nan), "margin must be finite, got nan"),
+    (lambda: fl.MarginRanking(margin=nan), "margin must be finite and >= 0, got nan"),
     (lambda: fl.NTXent(temperature=0), "temperature must be finite and > 0, got 0.0"),
     (lambda: fl.SupervisedContrastive(temperature=-1), "temperature must be finite and > 0, got -1.0"),
     (lambda: fl.Triplet()(x23, x23, x33),

@@ -1,5 +1,5 @@
-# The front door of the losses of whole arrays: describes them to the passes that are compiled once per ISA, and runs these
-# in parallel. Arguments come checked by the classes that call it.
+# The front door of the losses of whole arrays: describes them to the passes that are compiled once per ISA, and runs
+# these in parallel. Arguments come checked by the classes that call it.
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -10,10 +10,7 @@ cimport numpy as cnp
 
 from ._driver cimport code_of, note_threads, run_job, threads_for
 from .filter cimport Image, compare_planes
-from .overlap cimport (
-    AXES, DISTRIBUTION_MAP, INDEX_MAP, N_SLOPES, N_SUMS, Activation, Field, MapTarget, OverlapJob, OverlapKernel,
-    overlap_pass,
-)
+from .overlap cimport AXES, INDEX_MAP, N_SUMS, Activation, Field, MapTarget, OverlapJob, OverlapKernel, overlap_pass
 from .pairs cimport RowsCall, rows_kernel
 from .types cimport CHUNK, FLOAT16, FLOAT32, NO_MEMORY, DType, Partial
 
@@ -91,7 +88,6 @@ cdef class OverlapPass:
 
     def __init__(self, capsule, cnp.ndarray y, cnp.ndarray z, str activation, str target, bint exclusive,
                  double tolerance, ignored, bint squares, bint cross_entropy, cnp.ndarray class_weight):
-        cdef Py_ssize_t block
         self.kernel = <const OverlapKernel*>PyCapsule_GetPointer(capsule, "fastloss.OverlapKernel")
         self.alive = y, z, class_weight
         self.single = code_of(z) == FLOAT32 or code_of(z) == FLOAT16

@@ -14,7 +14,8 @@ from .wide cimport ResidualLoss, WideLoss, bounds
 from .types cimport (
     ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
     LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
-    UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
+    UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32,
+    sweep_f64,
 )
 
 ctypedef fused PointwiseLoss:
@@ -374,7 +375,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         n -= 0 if rest else n % WIDTH
         whole = max(n, <Py_ssize_t>WIDTH)
         if labelled:
-            y = <const real*>job.y_true.data + first if y_direct and not rest else read(&job.y_true, inner, first, n, y_scratch)
+            y = (<const real*>job.y_true.data + first if y_direct and not rest else
+                 read(&job.y_true, inner, first, n, y_scratch))
         if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
             flags |= read_targets(y, n, job.target == BINARY_SOFT, flags & SIGNED_TARGET, y_scratch, &y)
         elif labelled and job.target >= NON_NEGATIVE:
