@@ -150,6 +150,8 @@ class OverlapLoss(SampleLoss):
         if self.axis is not None and z.shape[self.axis] < (1 if self.multilabel else 2):
             raise ValueError(f"y_pred has shape {shape(z)}: axis {self.axis} must hold at least two classes (for one, "
                              f"use axis=None)")
+        if not self.include_background and z.shape[self.axis] == 1:
+            raise ValueError(f"y_pred has shape {shape(z)}: include_background=False leaves none of one class")
         if self._parameters.get("ignore_index") is not None and self.axis is not None and y.shape == z.shape:
             raise ValueError("ignore_index is for maps of classes, and y_true has a number for each class")
         return len(z)
@@ -183,13 +185,13 @@ class OverlapLoss(SampleLoss):
             weight = weights_of_classes(self.class_weight, y, n_classes, None, False)
         target = ("index map" if indexed else "any" if self._any_target else "distribution" if exclusive else "unit")
         share = self._cross_entropy_share
-        one = _arrays.OverlapPass(
+        passes = _arrays.OverlapPass(
             kernels.rows.overlap, y_by_class, z_by_class,
             "identity" if self.inputs == "probabilities" else "softmax" if exclusive else "sigmoid", target, exclusive,
             ROW_SUM.get(y.dtype, 1e-6), ignored, self._needs_squares, share > 0,
             None if self.class_weight is None else weight / max(weight.max(), np.finfo(np.float64).tiny))
 
-        sums, entropies, bad = one.sums(n_threads)
+        sums, entropies, bad = passes.sums(n_threads)
         if bad:
             _raise_fault(y, y_by_class, n_classes, target, ignored, z.dtype)
         pixels = np.full((len(z), 1), float(np.prod(z_by_class.shape[2:])))
@@ -214,7 +216,7 @@ class OverlapLoss(SampleLoss):
             for k, slope in enumerate(slopes):
                 # The slope at t = 1 of a class that is nowhere may overflow, and must not become 0·inf.
                 table[:, :, k] = np.where(factor == 0, 0.0, factor * slope).clip(-most, most)
-            one.gradient(table, scale * _quotient(share, mass), self._by_class(gradients[0]), n_threads)
+            passes.gradient(table, scale * _quotient(share, mass), self._by_class(gradients[0]), n_threads)
 
     def _by_class(self, array: np.ndarray) -> np.ndarray:
         """A view (n, C, *space)."""

@@ -503,6 +503,7 @@ def put(a, index, value, dtype=None):
     ({"axis": -1}, Y, Z, "y_true must have shape (3, 3, 4, 5) or (3, 3, 4)"),
     ({"axis": None}, Y[:1], Y, "y_true has shape (1, 4, 5) and y_pred (3, 4, 5): y_true must have shape (3, 4, 5)"),
     ({}, Y, Z[:, :1], "y_pred has shape (3, 1, 4, 5): axis 1 must hold at least two classes (for one, use axis=None)"),
+    ({"multilabel": True, "include_background": False}, SOFT[:, :1], Z[:, :1], "leaves none of one class"),
     ({}, np.zeros((1, *[2] * 9)), np.zeros((1, 2, *[2] * 9), order="F"), "at most 8 axes of space, got (1, 2, 2,"),
     ({"ignore_index": 1}, SOFT, Z, "ignore_index is for maps of classes, and y_true has a number for each class"),
     ({}, put(Y, (1, 2, 3), 3), Z, "y_true[1, 2, 3] is 3: classes must be whole numbers from 0 to 2"),
