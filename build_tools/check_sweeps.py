@@ -27,7 +27,9 @@ WIDE = "wide"  # losses that have it, have it in both dtypes
 SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE)) + ")$")
 #: Functions of _rows.pyx that must be there, with how many losses share them; and passes, which may be inlined.
 FORMULAS = {"evaluate_target": 4, "evaluate_cross_entropy": 1, "evaluate_distribution": 2, "evaluate_ordered": 2,
-            "apply_softmax": 1, "gradient_of_block": 1}
+            "evaluate_margin": 3, "apply_softmax": 1, "gradient_of_block": 1}
+#: The third of these, of several labels, goes class by class.
+SCALAR = ("2", "evaluate_margin")
 PASSES = ("largest", "exponentials", "cross", "outside", "scale_gradient", "scale_to_hessian", "hessian_of_target",
           "gradient_of_cross_entropy", "hessian_of_cross_entropy", "apply_sigmoid", "take_probabilities",
           "entropy_of_class", "add_entropy_slope")
@@ -97,7 +99,8 @@ def check_rows(library: Path, name: str, register: str) -> int:
     wanted = [(None if count == 1 else str(loss), dtype, formula) for formula, count in FORMULAS.items()
               for loss in range(count) for dtype in "01"]
     bad = [(key, "no such function") for key in wanted if key not in found]
-    bad += [(key, fault) for key, code in found.items() for fault in row_faults(code, register, key[1] == "0")]
+    bad += [(key, fault) for key, code in found.items() if (key[0], key[2]) != SCALAR
+            for fault in row_faults(code, register, key[1] == "0")]
     for (loss, dtype, function), fault in sorted(bad, key=str):
         which = "" if loss is None else f" of loss {loss}"
         print(f"{name}: {function}{which}, {'f32' if dtype == '0' else 'f64'}: {fault}")

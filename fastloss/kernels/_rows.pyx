@@ -463,9 +463,7 @@ def bind(RowLoss parameters):
         kernel.evaluate_f32 = <group_f32>evaluate_ordered[RowLoss, float]
         kernel.evaluate_f64 = <group_f64>evaluate_ordered[RowLoss, double]
     else:
-        kernel.distribution = RowLoss is MultilabelMargin
-        kernel.keeps = True
-        kernel.scratch = True
+        kernel.distribution = kernel.keeps = kernel.scratch = RowLoss is MultilabelMargin
         kernel.evaluate_f32 = <group_f32>evaluate_margin[RowLoss, float]
         kernel.evaluate_f64 = <group_f64>evaluate_margin[RowLoss, double]
     return PyCapsule_New(kernel, "fastloss.RowKernel", free_kernel)

@@ -1,8 +1,219 @@
 # Losses of margins between scores.
 
 cdef void evaluate_margin(const RowJob* job, const MarginLoss* parameters, Group* group, real* loss) noexcept nogil:
+    if MarginLoss is MultilabelMargin:
+        evaluate_multilabel(group, loss)
+    elif MarginLoss is CrammerSinger:
+        evaluate_crammer_singer(job, parameters, group, loss)
+    else:
+        evaluate_weston_watkins(job, parameters, group, loss)
+
+
+# ---- hinges of one label ---------------------------------------------------------------------------------------------
+
+cdef struct Hinges:
+    double margin
+    double start  # gaps above it have a slope: with margin 0 a gap of 0 has one, so that learning starts
+    bint squared
+
+
+cdef inline Hinges hinges_of(double margin, double power, real unused) noexcept nogil:
+    cdef Hinges p
+    p.margin = margin
+    p.start = -<double>math.smallest(unused) if margin == 0.0 else 0.0
+    p.squared = power == 2.0
+    return p
+
+
+cdef inline void hinge(const Hinges* p, real gap, real* value, real* slope, real* curve) noexcept nogil:
+    """max(0, gap), or its square, and the derivatives."""
+    cdef real zero = <real>0, one = <real>1, two = <real>2
+    cdef bint active = gap > zero
+    cdef real factor = gap if p.squared else one
+    cdef real steep = two * gap if p.squared else one
+    cdef real curved = two if p.squared else zero
+    value[0] = gap * factor if active else (zero if gap == gap else gap)
+    slope[0] = steep if gap > <real>p.start else zero
+    curve[0] = curved if active else zero
+
+
+# Which of a line's numbers count: those of classes that are not the label's. `offsets` plus a number for each 16 are 0
+# at the label; not across, `edges` plus another are below 0 before the last class.
+
+cdef inline void aim_at_labels(const Group* group, Py_ssize_t line, real* offsets, real* edges) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(WIDTH):
+        offsets[j] = <real>-group.labels[line * WIDTH + j] if group.across else <real>j
+        edges[j] = <real>-1 if group.across else <real>j
+
+
+cdef inline real start_of(const Group* group, Py_ssize_t line, Py_ssize_t k, real unused) noexcept nogil:
+    return <real>k if group.across else <real>(k * WIDTH - group.labels[line])
+
+
+cdef inline real edge_of(const Group* group, Py_ssize_t k, real unused) noexcept nogil:
+    return <real>0 if group.across else <real>(k * WIDTH - group.classes)
+
+
+cdef void put_rows(const RowJob* job, const Group* group, const real* loss, real* slope, real* curve) noexcept nogil:
+    """Scales what labels get, and puts it there; rows without a value are NaN throughout."""
+    cdef Py_ssize_t i, c
+    for i in range(group.padded):
+        slope[i] *= <real>group.scales[i]
+        curve[i] *= <real>group.scales[i]
+    if job.mode & GRADIENT:
+        put_at_labels(group, &group.gradient, slope)
+    if job.mode & HESSIAN:
+        put_at_labels(group, &group.hessian, curve)
+    for i in range(group.rows):
+        if loss[i] != loss[i]:
+            for c in range(group.classes):
+                if job.mode & GRADIENT:
+                    element(group, &group.gradient, i, c, slope)[0] = loss[i]
+                if job.mode & HESSIAN:
+                    element(group, &group.hessian, i, c, slope)[0] = loss[i]
+
+
+cdef inline void evaluate_weston_watkins(const RowJob* job, const WestonWatkins* parameters, Group* group,
+                                         real* loss) noexcept nogil:
+    """The sum of the hinges of all other classes."""
+    cdef Hinges p = hinges_of(parameters.margin, parameters.power, <real>0)
+    cdef real score[ROWS]
+    cdef real scale[ROWS]
+    cdef real target_slope[ROWS]
+    cdef real target_curve[ROWS]
+    cdef real line_score[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real offsets[WIDTH]
+    cdef real edges[WIDTH]
+    cdef real sums[3][WIDTH]
+    cdef real parts[3][WIDTH]
+    cdef real slopes[WIDTH]
+    cdef real curves[WIDTH]
+    cdef real zero = <real>0, margin = <real>p.margin, value, slope, curve, start, edge
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Py_ssize_t line, first, k, j
+    cdef bint counts
+    memset(score, 0, sizeof(score))
+    of_labels(group, &group.scores, score)
+    scales_of(group, scale)
+    for line in range(group.lines):
+        spread(group, line, score, line_score)
+        spread(group, line, scale, line_scale)
+        aim_at_labels(group, line, offsets, edges)
+        memset(sums, 0, sizeof(sums))
+        for first in range(0, group.count, 8):
+            memset(parts, 0, sizeof(parts))
+            for k in range(first, min(group.count, first + 8)):
+                z = place(&scores, line, k, loss)
+                start = start_of(group, line, k, zero)
+                edge = edge_of(group, k, zero)
+                for j in range(WIDTH):
+                    hinge(&p, margin - (line_score[j] - z[j]), &value, &slope, &curve)
+                    counts = (start + offsets[j] != zero) & (edge + edges[j] < zero)
+                    value = value if counts else zero
+                    slope = slope if counts else zero
+                    curve = curve if counts else zero
+                    parts[0][j] += value
+                    parts[1][j] += slope
+                    parts[2][j] += curve
+                    slopes[j] = slope * line_scale[j]
+                    curves[j] = curve * line_scale[j]
+                if job.mode & GRADIENT:
+                    memcpy(place(&gradient, line, k, loss), slopes, sizeof(slopes))
+                if job.mode & HESSIAN:
+                    memcpy(place(&hessian, line, k, loss), curves, sizeof(curves))
+            for j in range(WIDTH):
+                sums[0][j] += parts[0][j]
+                sums[1][j] -= parts[1][j]
+                sums[2][j] += parts[2][j]
+        fold(group, line, sums[0], loss)
+        fold(group, line, sums[1], target_slope)
+        fold(group, line, sums[2], target_curve)
+    put_rows(job, group, loss, target_slope, target_curve)
+
+
+cdef inline void evaluate_crammer_singer(const RowJob* job, const CrammerSinger* parameters, Group* group,
+                                         real* loss) noexcept nogil:
+    """The hinge of the largest score of all other classes; of equal ones, of the first."""
+    cdef Hinges p = hinges_of(parameters.margin, parameters.power, <real>0)
+    cdef real score[ROWS]
+    cdef real most[ROWS]
+    cdef real odd[ROWS]  # NaN, where a score is
+    cdef real slope[ROWS]
+    cdef real curve[ROWS]
+    cdef Py_ssize_t winner[ROWS]
+    cdef real offsets[WIDTH]
+    cdef real edges[WIDTH]
+    cdef real line_most[WIDTH]
+    cdef real line_at[WIDTH]
+    cdef real line_odd[WIDTH]
+    cdef real zero = <real>0, start, edge, value
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Py_ssize_t line, k, j, i, c
+    cdef bint better
+    memset(score, 0, sizeof(score))
+    of_labels(group, &group.scores, score)
+    for line in range(group.lines):
+        aim_at_labels(group, line, offsets, edges)
+        for j in range(WIDTH):
+            line_most[j] = <real>-1 / zero
+            line_at[j] = <real>-1
+            line_odd[j] = zero
+        for k in range(group.count):
+            z = place(&scores, line, k, loss)
+            start = start_of(group, line, k, zero)
+            edge = edge_of(group, k, zero)
+            for j in range(WIDTH):
+                better = (z[j] > line_most[j]) & (start + offsets[j] != zero) & (edge + edges[j] < zero)
+                line_most[j] = z[j] if better else line_most[j]
+                line_at[j] = <real>k if better else line_at[j]
+                line_odd[j] = line_odd[j] if z[j] == z[j] else z[j]
+        fold(group, line, line_odd, odd)
+        for j in range(WIDTH if group.across else 1):
+            i = line * WIDTH + j if group.across else line
+            most[i] = line_most[j]
+            winner[i] = <Py_ssize_t>line_at[j]
+        if not group.across:
+            winner[line] = winner[line] * WIDTH if winner[line] >= 0 else -1
+            for j in range(1, WIDTH):
+                c = <Py_ssize_t>line_at[j] * WIDTH + j
+                if line_at[j] >= zero and (line_most[j] > most[line] or winner[line] < 0
+                                           or (line_most[j] == most[line] and c < winner[line])):
+                    most[line] = line_most[j]
+                    winner[line] = c
+    for i in range(group.padded):
+        hinge(&p, <real>p.margin - (score[i] - most[i]), &value, &slope[i], &curve[i])
+        loss[i] = value + odd[i]
+    if job.mode & GRADIENT:
+        put_winners(group, &group.gradient, winner, slope)
+    if job.mode & HESSIAN:
+        put_winners(group, &group.hessian, winner, curve)
+    for i in range(group.padded):
+        slope[i] = -slope[i]
+    put_rows(job, group, loss, slope, curve)
+
+
+cdef void put_winners(const Group* group, const Matrix* matrix, const Py_ssize_t* winner,
+                      const real* rows) noexcept nogil:
+    """A row's number at its winner, scaled, and 0 elsewhere. Where all other scores are -inf the first one wins."""
+    cdef Py_ssize_t line, k, i
+    for line in range(group.lines):
+        for k in range(group.count):
+            memset(place(matrix, line, k, <real*>rows), 0, WIDTH * sizeof(real))
+    for i in range(group.rows):
+        k = winner[i] if winner[i] >= 0 else group.labels[i] == 0
+        element(group, matrix, i, k, <real*>rows)[0] = rows[i] * <real>group.scales[i]
+
+
+# ---- hinges of several labels ----------------------------------------------------------------------------------------
+
+cdef inline void evaluate_multilabel(Group* group, real* loss) noexcept nogil:
     """Row by row, class by class."""
-    cdef MarginLoss p = parameters[0]
     cdef Py_ssize_t i, step, c
     cdef real* z
     cdef real* t
@@ -12,67 +223,16 @@ cdef void evaluate_margin(const RowJob* job, const MarginLoss* parameters, Group
     for i in range(group.rows):
         step = WIDTH if group.across else 1
         z = element(group, &group.scores, i, 0, loss)
+        t = element(group, &group.targets, i, 0, loss)
         g = element(group, &group.gradient, i, 0, loss)
         h = element(group, &group.hessian, i, 0, loss)
         for c in range(group.classes):
             g[c * step] = <real>0
-            h[c * step] = <real>0
-        if MarginLoss is MultilabelMargin:
-            t = element(group, &group.targets, i, 0, loss)
-            loss[i] = multilabel_margin(group.classes, step, t, z, g)
-        elif MarginLoss is CrammerSinger:
-            loss[i] = crammer_singer(&p, group.classes, step, group.labels[i], z, g, h)
-        else:
-            loss[i] = weston_watkins(&p, group.classes, step, group.labels[i], z, g, h)
+        loss[i] = multilabel_margin(group.classes, step, t, z, g)
         scale = <real>group.scales[i]
         for c in range(group.classes):
             g[c * step] = g[c * step] * scale if loss[i] == loss[i] else loss[i]
-            h[c * step] = h[c * step] * scale if loss[i] == loss[i] else loss[i]
-
-
-cdef inline real hinge(real margin, real square, real gap, real* slope, real* curve) noexcept nogil:
-    """max(0, gap), or its square, and the derivatives; at 0 a slope only with margin 0, so that learning starts."""
-    cdef real zero = <real>0
-    cdef real two = <real>2
-    cdef bint active = gap > zero
-    cdef bint starts = active or (margin == zero and gap == zero)
-    slope[0] = (two * gap if square != zero else <real>1) if starts else zero
-    curve[0] = two if square != zero and active else zero
-    return (gap * gap if square != zero else gap) if active else (zero if gap == gap else gap)
-
-
-cdef inline real crammer_singer(const CrammerSinger* p, Py_ssize_t classes, Py_ssize_t step, Py_ssize_t label,
-                                const real* z, real* g, real* h) noexcept nogil:
-    cdef Py_ssize_t c, winner = -1
-    cdef real slope, curve, value, nan = <real>0
-    for c in range(classes):
-        nan = z[c * step] if z[c * step] != z[c * step] else nan
-        if c != label and (winner < 0 or z[c * step] > z[winner * step]):
-            winner = c
-    value = hinge(<real>p.margin, <real>(p.power - 1.0), <real>p.margin - (z[label * step] - z[winner * step]),
-                  &slope, &curve)
-    g[label * step] = -slope
-    g[winner * step] = slope
-    h[label * step] = curve
-    h[winner * step] = curve
-    return value + nan
-
-
-cdef inline real weston_watkins(const WestonWatkins* p, Py_ssize_t classes, Py_ssize_t step, Py_ssize_t label,
-                                const real* z, real* g, real* h) noexcept nogil:
-    cdef Py_ssize_t c
-    cdef real slope, curve, term, value = <real>0, low = <real>0
-    for c in range(classes):
-        if c != label:
-            term = hinge(<real>p.margin, <real>(p.power - 1.0), <real>p.margin - (z[label * step] - z[c * step]),
-                         &slope, &curve)
-            low += math.difference_rest(value, -term, value + term)
-            value += term
-            g[c * step] = slope
-            g[label * step] -= slope
-            h[c * step] = curve
-            h[label * step] += curve
-    return value + low
+            h[c * step] = <real>0 if loss[i] == loss[i] else loss[i]
 
 
 cdef inline real multilabel_margin(Py_ssize_t classes, Py_ssize_t step, const real* t, const real* z,
