@@ -15,7 +15,7 @@ from fastloss.kernels import _driver
 
 def describe() -> dict[str, Any]:
     return {"cpu": cpu(), "cpus": usable_cpus(), "isa": kernels.ISA, "compiler": _driver.COMPILER,
-            "system": f"{platform.system()} {platform.release()}", "python": platform.python_version()}
+            "system": platform.system(), "python": platform.python_version()}
 
 
 def versions(names: list[str]) -> dict[str, str]:
