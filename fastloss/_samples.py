@@ -126,17 +126,20 @@ class SampleLoss(BaseLoss):
             _checks.thread_count(n_threads, "n_threads")
         n = self._check(arrays)
         dtype = self._dtype(arrays)
-        weight = sample_weights(sample_weight, n, dtype)
+        given_weight = None if sample_weight is None else _checks.as_array(sample_weight, "sample_weight")
+        weight = None if given_weight is None else rounded_weights(given_weight, n, dtype)
         scale = self._scales(arrays, weight, n, reduction)
-        gradients = self._gradients(arrays, gradient_out, dtype) if mode & _GRADIENT else None
+        others = dict(zip(self.inputs_of_call, arrays, strict=True))  # what an output must not overlap
+        if given_weight is not None:
+            others["sample_weight"] = given_weight
+        gradients = self._gradients(others, gradient_out, dtype) if mode & _GRADIENT else None
         by_sample = bool(mode & _LOSS) and reduction == "none"
         if loss_out is not None:
             if not by_sample:
                 raise ValueError(f"loss_out is only for reduction='none'; with {reduction!r} the loss is a float")
             _checks.output(loss_out, "loss_out", np.broadcast_to(dtype(0), (n,)), dtype)
-            for name, array in [*zip(self.inputs_of_call, arrays, strict=True), ("sample_weight", weight)]:
-                if array is not None and np.may_share_memory(loss_out, array):
-                    raise ValueError(f"loss_out overlaps {name} in memory")
+            names = [f"gradient for {name}" for name in self.gradients_for] if gradients else []
+            check_overlap("loss_out", loss_out, others | dict(zip(names, gradients or (), strict=True)))
         losses = np.zeros(n) if mode & _LOSS else None
         with np.errstate(all="ignore"):  # NaN and inf are results
             self._compute(arrays, scale, losses, gradients, n_threads)
@@ -168,35 +171,25 @@ class SampleLoss(BaseLoss):
                  if name in self.gradients_for}
         return np.float32 if kinds <= {np.dtype(np.float16), np.dtype(np.float32)} else np.float64
 
-    def _gradients(self, arrays: list[np.ndarray], out: Gradients | None, dtype: type[np.floating[Any]]) -> list[Array]:
+    def _gradients(self, others: dict[str, np.ndarray], out: Gradients | None, dtype: type[np.floating[Any]]
+                   ) -> list[Array]:
         """The caller's arrays, checked, or new ones."""
-        own = [array for name, array in zip(self.inputs_of_call, arrays, strict=True) if name in self.gradients_for]
+        own = [others[name] for name in self.gradients_for]
         if out is None:
             return [np.empty_like(array, dtype, subok=False) for array in own]
         outs = list(out) if isinstance(out, tuple) else [out]
         if len(outs) != len(own):
             raise ValueError(f"gradient_out must be {'one array' if len(own) == 1 else f'a tuple of {len(own)} arrays'}"
                              f", for {', '.join(self.gradients_for)}; got {len(outs)}")
-        for i, (target, array) in enumerate(zip(outs, own, strict=True)):
-            name = "gradient_out" if len(own) == 1 else f"gradient_out[{i}]"
-            _checks.output(target, name, array, dtype)
-            for other_name, other in zip(self.inputs_of_call, arrays, strict=True):
-                same = other is array and is_same_memory(target, other)
-                if not same and np.may_share_memory(target, other) and np.shares_memory(target, other):
-                    raise ValueError(f"{name} overlaps {other_name} in memory" + (
-                        " without being it (same memory, same strides)" if other is array else ""))
-            for j in range(i):
-                if np.shares_memory(target, outs[j]):
-                    raise ValueError(f"{name} overlaps gradient_out[{j}] in memory")
+        names = ["gradient_out"] if len(own) == 1 else [f"gradient_out[{i}]" for i in range(len(own))]
+        for i, (target, source) in enumerate(zip(outs, self.gradients_for, strict=True)):
+            _checks.output(target, names[i], others[source], dtype)
+            check_overlap(names[i], target, others | dict(zip(names[:i], outs, strict=False)), source)
         return outs
 
 
-def sample_weights(sample_weight: ArrayLike | None, n: int, dtype: type[np.floating[Any]]
-                   ) -> NDArray[np.float64] | None:
+def rounded_weights(weight: np.ndarray, n: int, dtype: type[np.floating[Any]]) -> NDArray[np.float64]:
     """Weights (n,), rounded to the dtype that is computed in."""
-    if sample_weight is None:
-        return None
-    weight = _checks.as_array(sample_weight, "sample_weight")
     if weight.shape != (n,):
         raise ValueError(f"sample_weight has shape {_checks.shape(weight)}: with {n} samples it must be ({n},)")
     with np.errstate(over="ignore"):
@@ -232,6 +225,16 @@ def results(value: Any, gradients: list[Array] | None) -> Any:
     if value is None:
         return gradients[0] if len(gradients) == 1 else tuple(gradients)
     return (value, *gradients)
+
+
+def check_overlap(name: str, out: np.ndarray, others: dict[str, np.ndarray], source: str = "") -> None:
+    """Raises where an output overlaps another array; it may be `source` itself."""
+    for other_name, other in others.items():
+        if np.may_share_memory(out, other) and np.shares_memory(out, other):
+            if other_name != source:
+                raise ValueError(f"{name} overlaps {other_name} in memory")
+            if not is_same_memory(out, other):
+                raise ValueError(f"{name} overlaps {other_name} in memory without being it (same memory, same strides)")
 
 
 def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:

@@ -24,6 +24,19 @@ def with_class_weight(loss, class_weight, **others):
     return type(loss)(**loss.get_params() | {"class_weight": class_weight} | others)
 
 
+def assert_slopes(arrays, gradients, value, **tolerance):
+    """That each gradient is the slope of value() by its array, whose elements are moved in place."""
+    for array, gradient in zip(arrays, gradients, strict=True):
+        for index in np.ndindex(array.shape):
+            was, step = array[index], 1e-5
+            array[index] = was + step
+            above = value()
+            array[index] = was - step
+            below = value()
+            array[index] = was
+            assert gradient[index] == pytest.approx((above - below) / (2 * step), **tolerance)
+
+
 def assert_same_bits(got, expected):
     for name, value in expected.items():
         assert np.ascontiguousarray(got[name]).tobytes() == np.ascontiguousarray(value).tobytes(), name

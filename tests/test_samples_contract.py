@@ -224,6 +224,35 @@ def test_errors(loss):
                           gradient_out=(both[1:], *outs[1:]))
 
 
+@every_loss
+def test_outputs_that_overlap(loss):
+    given, names = arrays(loss), loss.gradients_for
+    own_names = ["gradient_out"] if len(names) == 1 else [f"gradient_out[{i}]" for i in range(len(names))]
+    weight = np.ones(6 * max(array.size for array in own(loss, given)))
+    spare = [np.empty_like(array) for array in own(loss, given)]
+    for i, (name, array) in enumerate(zip(own_names, own(loss, given), strict=True)):
+        over_weight = weight[:array.size].reshape(array.shape)
+        outs = (*spare[:i], over_weight, *spare[i + 1:])
+        with pytest.raises(ValueError, match=rf"^{re.escape(name)} overlaps sample_weight in memory"):
+            loss.gradient(*given, sample_weight=weight[:6], gradient_out=outs)
+    for i, name in enumerate(own_names[1:], 1):  # also where one array is given twice
+        with pytest.raises(ValueError, match=rf"^{re.escape(name)} overlaps gradient_out\[0\]"):
+            loss.gradient(*given, gradient_out=(*spare[:i], spare[0], *spare[i + 1:]))
+        first, *rest = (index for index, one in enumerate(loss.inputs_of_call) if one in names)
+        twice = list(given)
+        twice[rest[0]] = given[first]
+        with pytest.raises(ValueError, match=rf"^gradient_out\[0\] overlaps {loss.inputs_of_call[rest[0]]} in memory"):
+            loss.gradient(*twice, gradient_out=(given[first], *spare[1:]))
+    if whole(loss):
+        return
+    out = np.ones(6)
+    with pytest.raises(ValueError, match=r"^loss_out overlaps sample_weight in memory"):
+        loss(*given, sample_weight=out, reduction="none", loss_out=out)
+    inside = spare[0].reshape(-1)[:6]
+    with pytest.raises(ValueError, match=rf"^loss_out overlaps gradient for {names[0]} in memory"):
+        loss.loss_gradient(*given, reduction="none", loss_out=inside, gradient_out=tuple(spare))
+
+
 @every_instance
 def test_objects(loss):
     given = arrays(loss)
