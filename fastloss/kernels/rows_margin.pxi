@@ -37,22 +37,16 @@ cdef inline void hinge(const Hinges* p, real gap, real* value, real* slope, real
     curve[0] = curved if active else zero
 
 
-# Which of a line's numbers count: those of classes that are not the label's. `offsets` plus a number for each 16 are 0
-# at the label; not across, `edges` plus another are below 0 before the last class.
+# Which of a line's numbers is the label's: where `offsets` plus a number for each 16 are 0.
 
-cdef inline void aim_at_labels(const Group* group, Py_ssize_t line, real* offsets, real* edges) noexcept nogil:
+cdef inline void aim_at_labels(const Group* group, Py_ssize_t line, real* offsets) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(WIDTH):
         offsets[j] = <real>-group.labels[line * WIDTH + j] if group.across else <real>j
-        edges[j] = <real>-1 if group.across else <real>j
 
 
 cdef inline real start_of(const Group* group, Py_ssize_t line, Py_ssize_t k, real unused) noexcept nogil:
     return <real>k if group.across else <real>(k * WIDTH - group.labels[line])
-
-
-cdef inline real edge_of(const Group* group, Py_ssize_t k, real unused) noexcept nogil:
-    return <real>0 if group.across else <real>(k * WIDTH - group.classes)
 
 
 cdef void put_rows(const RowJob* job, const Group* group, const real* loss, real* slope, real* curve) noexcept nogil:
@@ -85,12 +79,12 @@ cdef inline void evaluate_weston_watkins(const RowJob* job, const WestonWatkins*
     cdef real line_score[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real offsets[WIDTH]
-    cdef real edges[WIDTH]
+    cdef real lanes[WIDTH]
     cdef real sums[3][WIDTH]
     cdef real parts[3][WIDTH]
     cdef real slopes[WIDTH]
     cdef real curves[WIDTH]
-    cdef real zero = <real>0, margin = <real>p.margin, value, slope, curve, start, edge
+    cdef real zero = <real>0, margin = <real>p.margin, value, slope, curve, start, filled
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
@@ -100,20 +94,22 @@ cdef inline void evaluate_weston_watkins(const RowJob* job, const WestonWatkins*
     memset(score, 0, sizeof(score))
     of_labels(group, &group.scores, score)
     scales_of(group, scale)
+    for j in range(WIDTH):
+        lanes[j] = <real>j
     for line in range(group.lines):
         spread(group, line, score, line_score)
         spread(group, line, scale, line_scale)
-        aim_at_labels(group, line, offsets, edges)
+        aim_at_labels(group, line, offsets)
         memset(sums, 0, sizeof(sums))
         for first in range(0, group.count, 8):
             memset(parts, 0, sizeof(parts))
             for k in range(first, min(group.count, first + 8)):
                 z = place(&scores, line, k, loss)
                 start = start_of(group, line, k, zero)
-                edge = edge_of(group, k, zero)
+                filled = <real>WIDTH if group.across else <real>(group.classes - k * WIDTH)
                 for j in range(WIDTH):
                     hinge(&p, margin - (line_score[j] - z[j]), &value, &slope, &curve)
-                    counts = (start + offsets[j] != zero) & (edge + edges[j] < zero)
+                    counts = (start + offsets[j] != zero) & (lanes[j] < filled)
                     value = value if counts else zero
                     slope = slope if counts else zero
                     curve = curve if counts else zero
@@ -147,11 +143,10 @@ cdef inline void evaluate_crammer_singer(const RowJob* job, const CrammerSinger*
     cdef real curve[ROWS]
     cdef Py_ssize_t winner[ROWS]
     cdef real offsets[WIDTH]
-    cdef real edges[WIDTH]
     cdef real line_most[WIDTH]
     cdef real line_at[WIDTH]
     cdef real line_odd[WIDTH]
-    cdef real zero = <real>0, start, edge, value
+    cdef real zero = <real>0, start, value
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Py_ssize_t line, k, j, i, c
@@ -159,7 +154,7 @@ cdef inline void evaluate_crammer_singer(const RowJob* job, const CrammerSinger*
     memset(score, 0, sizeof(score))
     of_labels(group, &group.scores, score)
     for line in range(group.lines):
-        aim_at_labels(group, line, offsets, edges)
+        aim_at_labels(group, line, offsets)
         for j in range(WIDTH):
             line_most[j] = <real>-1 / zero
             line_at[j] = <real>-1
@@ -167,9 +162,8 @@ cdef inline void evaluate_crammer_singer(const RowJob* job, const CrammerSinger*
         for k in range(group.count):
             z = place(&scores, line, k, loss)
             start = start_of(group, line, k, zero)
-            edge = edge_of(group, k, zero)
             for j in range(WIDTH):
-                better = (z[j] > line_most[j]) & (start + offsets[j] != zero) & (edge + edges[j] < zero)
+                better = (z[j] > line_most[j]) & (start + offsets[j] != zero)  # (what fills a row up is -inf)
                 line_most[j] = z[j] if better else line_most[j]
                 line_at[j] = <real>k if better else line_at[j]
                 line_odd[j] = line_odd[j] if z[j] == z[j] else z[j]
@@ -200,14 +194,14 @@ cdef inline void evaluate_crammer_singer(const RowJob* job, const CrammerSinger*
 
 cdef void put_winners(const Group* group, const Matrix* matrix, const Py_ssize_t* winner,
                       const real* rows) noexcept nogil:
-    """A row's number at its winner, scaled, and 0 elsewhere. Where all other scores are -inf the first one wins."""
+    """A row's number at its winner, scaled, and 0 elsewhere. Where all other scores are -inf there is none."""
     cdef Py_ssize_t line, k, i
     for line in range(group.lines):
         for k in range(group.count):
             memset(place(matrix, line, k, <real*>rows), 0, WIDTH * sizeof(real))
     for i in range(group.rows):
-        k = winner[i] if winner[i] >= 0 else group.labels[i] == 0
-        element(group, matrix, i, k, <real*>rows)[0] = rows[i] * <real>group.scales[i]
+        if winner[i] >= 0:
+            element(group, matrix, i, winner[i], <real*>rows)[0] = rows[i] * <real>group.scales[i]
 
 
 # ---- hinges of several labels ----------------------------------------------------------------------------------------
