@@ -62,7 +62,7 @@ _COMMON = {
         Pixels of this class count nothing. For maps of classes only.""",
     "class_weight": """class_weight : dict, array of shape (C,), "balanced" or DynamicClassWeight, optional
         Weighs the classes' terms in the mean over classes. A dict's keys are classes; missing ones weigh 1. "balanced"
-        is N/(C·N_c), by the pixels of this call's targets.""",
+        is N/(C·N_c), by the pixels of this call's targets, which it reads once more.""",
 }
 
 
