@@ -476,6 +476,36 @@ def test_an_output_may_be_y_pred_itself(loss, dtype, output, reduction):
                 assert_allclose(got[other], value, rtol=4 * np.finfo(dtype).eps, err_msg=name)
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("megabytes", [1.5, 26])
+@both_dtypes
+@pytest.mark.parametrize("loss", [fl.Huber(), BCE, fl.GaussianNLL()], ids=repr)
+def test_large_outputs_are_those_of_small_ones(loss, dtype, megabytes, in_place):
+    """Beyond the caches outputs are written in other ways, which must not show, wherever a line of memory begins."""
+    n = int(megabytes * 1e6) // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(n)
+    z = rng.standard_normal((n, 2) if isinstance(loss, fl.GaussianNLL) else n).astype(dtype)
+    y = rng.integers(0, 2, n)
+    weights = rng.integers(0, 3, n)
+    expected = [one_by_one(loss, y[rows], z[rows], sample_weight=weights[rows]) for rows in pieces(n)]
+    for shift in (0, 5):
+        room = {name: np.full(like.size + shift + 3, 7, dtype)
+                for name, like in {"loss": y, "gradient": z, "hessian": z}.items()}
+        outs = {name: array[shift:-3].reshape(y.shape if name == "loss" else z.shape) for name, array in room.items()}
+        if in_place:
+            outs["gradient"][...] = z
+        one_by_one(loss, y, outs["gradient"] if in_place else z, sample_weight=weights,
+                   **{f"{name}_out": out for name, out in outs.items()})
+        for rows, piece in zip(pieces(n), expected, strict=True):
+            assert_same_bits({name: out[rows] for name, out in outs.items()}, piece)
+        for array in room.values():
+            assert np.all(array[:shift] == 7) and np.all(array[-3:] == 7)
+
+
+def pieces(n):
+    return [slice(start, start + 50_000) for start in range(0, n, 50_000)]
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_training_loop_allocates_nothing(weighted):
     n = 100_000

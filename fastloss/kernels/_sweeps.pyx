@@ -4,19 +4,26 @@
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from . cimport math
 from .binary cimport BinaryLoss, LogitsLoss, binary
-from .math cimport fastloss_f32_from_bits
+from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport LightLoss, PairLoss, RegressionLoss, regression, regression_pair
 from .wide cimport ResidualLoss, WideLoss, bounds
 from .types cimport (
-    ABOVE_MINUS_ONE, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT, HESSIAN, LANES,
-    LOSS, NON_NEGATIVE, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8,
-    UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32, is_wide_f64, real, sweep_f32,
-    sweep_f64,
+    ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
+    HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64,
+    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32,
+    is_wide_f64, real, sweep_f32, sweep_f64,
 )
+
+
+cdef extern from "bits.h" nogil:
+    void fastloss_copy_line(void* line, const void* values)
+    void fastloss_stream_line(void* line, const void* values)
+    void fastloss_end_stream()
+
 
 ctypedef fused PointwiseLoss:
     RegressionLoss
@@ -148,6 +155,13 @@ cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused)
             and is_linear(stream, inner))
 
 
+cdef inline bint is_paired(const Stream* stream, const Stream* second, Py_ssize_t inner, const real* own) noexcept nogil:
+    """Whether the two numbers of a pair, of the sweep's own dtype, lie side by side, and pair beside pair."""
+    cdef int dtype = FLOAT64 if real is double else FLOAT32
+    return (stream.dtype == dtype and second.data == stream.data + sizeof(real)
+            and stream.inner_stride == 2 * sizeof(real) and is_linear(stream, inner))
+
+
 cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, real* scratch) noexcept nogil:
     """The elements start .. start + n of a stream, converted into scratch."""
     cdef Py_ssize_t row, column, length, done = 0
@@ -166,11 +180,46 @@ cdef real* read(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
     return scratch
 
 
-cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n,
-                const real* values) noexcept nogil:
+cdef void read_pairs(const real* pairs, Py_ssize_t n, real* firsts, real* seconds) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        firsts[i] = pairs[2 * i]
+        seconds[i] = pairs[2 * i + 1]
+
+
+cdef void write_pairs(const real* firsts, const real* seconds, Py_ssize_t n, real* pairs) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        pairs[2 * i] = firsts[i]
+        pairs[2 * i + 1] = seconds[i]
+
+
+cdef void write_lines(char* data, const char* values, Py_ssize_t size, bint past_caches) noexcept nogil:
+    """Copies `size` bytes, in whole aligned lines of memory but for the ends."""
+    cdef Py_ssize_t done = -<size_t>data & 63
+    if size < 128:
+        memcpy(data, values, size)
+        return
+    fastloss_copy_line(data, values)
+    if past_caches:
+        while done <= size - 64:
+            fastloss_stream_line(data + done, values + done)
+            done += 64
+    else:
+        while done <= size - 64:
+            fastloss_copy_line(data + done, values + done)
+            done += 64
+    fastloss_copy_line(data + size - 64, values + size - 64)
+
+
+cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssize_t n, const real* values,
+                bint past_caches) noexcept nogil:
     cdef Py_ssize_t row = start // inner, column = start % inner, i
     cdef char* data = stream.data + start * stream.inner_stride
     if is_linear(stream, inner):
+        if stream.inner_stride == sizeof(real):
+            write_lines(data, <const char*>values, n * sizeof(real), past_caches)
+            return
         for i in range(n):
             (<real*>(data + i * stream.inner_stride))[0] = values[i]
         return
@@ -185,33 +234,58 @@ cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
-cdef inline int look_at_targets(const real* y, Py_ssize_t n, bint soft, bint signed, real* out) noexcept nogil:
-    """Checks labels: in [0, 1] if soft, else 0 and 1; if signed, -1 is allowed, too, and becomes 0 in `out`."""
+# Numbers are looked at by their bits, which takes half the time of comparing them. Those of 1, with the sign away, are
+# bits of the exponent, one beside the other.
+ctypedef fused word:
+    uint32_t
+    uint64_t
+
+
+cdef int look_at_labels(const word* labels, Py_ssize_t n) noexcept nogil:
+    """Checks labels 0, 1 and -1, which have all bits of 1 or none."""
+    cdef word one = fastloss_bits_from_f32(<float>1) if word is uint32_t else fastloss_bits_from_f64(1.0)
+    cdef word sign = <word>1 << (8 * sizeof(word) - 1)
+    cdef word outside = 0, common = one, minus = 0, size
+    cdef Py_ssize_t i
+    for i in range(n):
+        size = labels[i] & ~sign
+        outside |= (size & ~one) | ((size ^ (size << 1)) & one & (one << 1))
+        common &= labels[i]
+        minus |= labels[i] & (labels[i] << 2)  # a bit of 1 at the sign's place: -0 is no -1
+    return ((BAD_TARGET if outside else 0) | (UNIT_TARGET if common != one else 0)
+            | (SIGNED_TARGET if minus & sign else 0))
+
+
+cdef int look_at_shares(const word* labels, Py_ssize_t n) noexcept nogil:
+    """Checks labels in [0, 1], which are in order as whole numbers."""
+    cdef word one = fastloss_bits_from_f32(<float>1) if word is uint32_t else fastloss_bits_from_f64(1.0)
+    cdef word outside = 0, common = one
+    cdef Py_ssize_t i
+    for i in range(n):
+        outside |= labels[i] | (one - labels[i])
+        common &= labels[i]
+    return (BAD_TARGET if outside >> (8 * sizeof(word) - 1) else 0) | (UNIT_TARGET if common != one else 0)
+
+
+cdef int look_at_signed_shares(const real* y, Py_ssize_t n) noexcept nogil:
+    """Checks labels in [0, 1], or -1."""
     # Flags as wide as the labels, or the loop would spend its time on packing them.
     cdef Py_ssize_t i
     cdef int64_t bad64 = 0, unit64 = 0, minus64 = 0
     cdef int32_t bad32 = 0, unit32 = 0, minus32 = 0
-    cdef real label, zero = <real>0, one = <real>1
     cdef bint minus, bad, unit
     for i in range(n):
-        label = y[i]
-        minus = label == -one
-        bad = not ((label >= zero) & (label <= one)) if soft else label * (label - one) != zero
-        unit = label < one
-        if signed:
-            bad = bad & (not minus)
-            unit = unit & (not minus)
-            out[i] = label if label > zero else zero
+        minus = y[i] == <real>-1
+        bad = (not ((y[i] >= <real>0) & (y[i] <= <real>1))) & (not minus)
+        unit = (y[i] < <real>1) & (not minus)
         if real is double:
             bad64 |= bad
             unit64 |= unit
-            if signed:
-                minus64 |= minus
+            minus64 |= minus
         else:
             bad32 |= bad
             unit32 |= unit
-            if signed:
-                minus32 |= minus
+            minus32 |= minus
     return ((BAD_TARGET if bad64 | bad32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
             | (SIGNED_TARGET if minus64 | minus32 else 0))
 
@@ -236,19 +310,16 @@ cdef int look_at_range(const real* y, Py_ssize_t n, int target) noexcept nogil:
     return BAD_TARGET if bad64 | bad32 else 0
 
 
-cdef int read_targets(const real* y, Py_ssize_t n, bint soft, bint signed, real* scratch,
-                      const real** targets) noexcept nogil:
-    """Labels from 0 to 1, in place: as they stand, or, where a -1 was seen, in scratch with 0 for it. `signed` says
-    that one was seen before, which saves a look."""
-    # The four cases apart, so that each is a loop without branches.
+cdef int look_at_targets(const real* y, Py_ssize_t n, int target, bint signed) noexcept nogil:
+    """Flags of targets. `signed` says that a label of -1 was seen before, which saves a look."""
     cdef int flags = BAD_TARGET
+    if target == BINARY_HARD:
+        return look_at_labels(<const uint64_t*>y, n) if real is double else look_at_labels(<const uint32_t*>y, n)
+    if target != BINARY_SOFT:
+        return look_at_range(y, n, target)
     if not signed:
-        flags = look_at_targets(y, n, True, False, scratch) if soft else look_at_targets(y, n, False, False, scratch)
-    targets[0] = y
-    if flags & BAD_TARGET:
-        targets[0] = scratch
-        flags = look_at_targets(y, n, True, True, scratch) if soft else look_at_targets(y, n, False, True, scratch)
-    return flags
+        flags = look_at_shares(<const uint64_t*>y, n) if real is double else look_at_shares(<const uint32_t*>y, n)
+    return look_at_signed_shares(y, n) if flags & BAD_TARGET else flags
 
 
 cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real* y, real* scratch,
@@ -256,7 +327,7 @@ cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real
     """weights = weight_unit · sample_weight · class_weight, in double."""
     cdef Py_ssize_t i, column, along
     cdef int bad = 0
-    cdef double weight
+    cdef double weight, label
     cdef const double* pair
     if job.sample_weight.data == NULL:
         for i in range(n):
@@ -270,13 +341,15 @@ cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real
     if job.class_weight != NULL:
         if job.class_weight_step == 0:
             for i in range(n):
-                weights[i] *= (1.0 - y[i]) * job.class_weight[0] + y[i] * job.class_weight[1]
+                label = y[i] if y[i] > <real>0 else <real>0  # a -1 counts as 0
+                weights[i] *= (1.0 - label) * job.class_weight[0] + label * job.class_weight[1]
         else:
             column = (start // job.column_step) % job.columns
             along = start % job.column_step
             for i in range(n):
                 pair = job.class_weight + column * job.class_weight_step
-                weights[i] *= (1.0 - y[i]) * pair[0] + y[i] * pair[1]
+                label = y[i] if y[i] > <real>0 else <real>0
+                weights[i] *= (1.0 - label) * pair[0] + label * pair[1]
                 along += 1
                 if along == job.column_step:
                     along = 0
@@ -306,16 +379,23 @@ include "sums.pxi"
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
 
 cdef inline void finish(const Job* job, const Stream* stream, const Stream* second, bint direct, Py_ssize_t first,
-                        Py_ssize_t n, Py_ssize_t whole, const double* weights, real* values) noexcept nogil:
+                        Py_ssize_t n, Py_ssize_t whole, const double* weights, bint past_caches,
+                        real* values) noexcept nogil:
     """Weighs a block of gradients or Hessians and writes it to its array; of a pair, both blocks."""
+    cdef real pairs[1024]
     if job.weighted:
         apply_weights(weights, job.scale, n, values)
         if job.kernel.pair:
             apply_weights(weights, job.scale, n, values + whole)
-    if not direct:
-        write(stream, job.inner, first, n, values)
-        if job.kernel.pair:
-            write(second, job.inner, first, n, values + whole)
+    if direct:
+        return
+    if job.kernel.pair and is_paired(stream, second, job.inner, values):
+        write_pairs(values, values + whole, n, pairs)
+        write_lines(stream.data + first * stream.inner_stride, <const char*>pairs, n * stream.inner_stride, past_caches)
+        return
+    write(stream, job.inner, first, n, values, past_caches)
+    if job.kernel.pair:
+        write(second, job.inner, first, n, values + whole, past_caches)
 
 
 cdef inline void fill_up(real* values, Py_ssize_t n, Py_ssize_t whole) noexcept nogil:
@@ -332,10 +412,13 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real y_scratch[1024]
     cdef real z_scratch[1024]
     cdef real v_scratch[1024]
-    cdef real unaligned[1024 + 16]
+    cdef real unaligned[3 * 1024 + 16]
     cdef real* loss_scratch = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
-    cdef real gradient_scratch[1024]
-    cdef real hessian_scratch[1024]
+    cdef real* gradient_scratch = loss_scratch + 1024
+    cdef real* hessian_scratch = gradient_scratch + 1024
+    cdef real* loss
+    cdef real* gradient
+    cdef real* hessian
     cdef double weights[1024]
     cdef double reduced[1024]
     cdef double lanes[LANES]
@@ -343,18 +426,20 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef const real* y = y_scratch
     cdef const real* z
     cdef const real* v = v_scratch
-    cdef real* loss
-    cdef real* gradient
-    cdef real* hessian
     cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
     cdef bint rest
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
+    cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    cdef bint loss_direct = is_direct(&job.loss, inner, unused)
-    cdef bint gradient_direct = not pair and is_direct(&job.gradient, inner, unused)
-    cdef bint hessian_direct = not pair and is_direct(&job.hessian, inner, unused)
+    # Beyond the caches, sweeps do not store into the arrays themselves. It would take them up to twice the time: their
+    # stores may fall across two lines, and hold up loads a multiple of 4 KB beside them while they wait for memory.
+    cdef bint in_caches = job.size * sizeof(real) < IN_CACHES
+    cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES
+    cdef bint loss_direct = in_caches and is_direct(&job.loss, inner, unused)
+    cdef bint gradient_direct = in_caches and not pair and is_direct(&job.gradient, inner, unused)
+    cdef bint hessian_direct = in_caches and not pair and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
     cdef sweep_f32 sweep32
@@ -377,20 +462,21 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if labelled:
             y = (<const real*>job.y_true.data + first if y_direct and not rest else
                  read(&job.y_true, inner, first, n, y_scratch))
-        if labelled and (job.target == BINARY_HARD or job.target == BINARY_SOFT):
-            flags |= read_targets(y, n, job.target == BINARY_SOFT, flags & SIGNED_TARGET, y_scratch, &y)
-        elif labelled and job.target >= NON_NEGATIVE:
-            flags |= look_at_range(y, n, job.target)
         if job.weighted:
             flags |= read_weights(job, first, n, y, loss_scratch, weights)
         if job.mode == WEIGHT:
+            if labelled:
+                flags |= look_at_targets(y, n, job.target, flags & SIGNED_TARGET)
             add_values(weights, n, lanes)
             continue
 
-        z = (<const real*>job.y_pred.data + first if z_direct and not rest else
-             read(&job.y_pred, inner, first, n, z_scratch))
-        if pair:
-            read(&job.second_pred, inner, first, n, z_scratch + whole)
+        if z_paired:
+            read_pairs(<const real*>job.y_pred.data + 2 * first, n, z_scratch, z_scratch + whole)
+        elif not z_direct or rest:
+            read(&job.y_pred, inner, first, n, z_scratch)
+            if pair:
+                read(&job.second_pred, inner, first, n, z_scratch + whole)
+        z = <const real*>job.y_pred.data + first if z_direct and not rest else z_scratch
         if job.varying.data != NULL:
             read(&job.varying, inner, first, n, v_scratch)
         if rest:
@@ -416,12 +502,15 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
                 sweep32 = job.kernel.sweep_wide_f32
             sweep32(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
 
+        # after the sweep, which has brought them to the cache beside the predictions
+        if job.target != ANY_REAL:
+            flags |= look_at_targets(y, n, job.target, flags & SIGNED_TARGET)
         if job.mode & GRADIENT:
             finish(job, &job.gradient, &job.second_gradient, gradient_direct and not rest, first, n, whole, weights,
-                   gradient)
+                   past_caches, gradient)
         if job.mode & HESSIAN:
             finish(job, &job.hessian, &job.second_hessian, hessian_direct and not rest, first, n, whole, weights,
-                   hessian)
+                   past_caches, hessian)
         if summed:
             if job.reduced:
                 if not job.weighted:
@@ -438,8 +527,10 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             if job.weighted:
                 apply_weights(weights, 1.0, n, loss)
             if rest or not loss_direct:
-                write(&job.loss, inner, first, n, loss)
+                write(&job.loss, inner, first, n, loss, past_caches)
 
+    if past_caches:
+        fastloss_end_stream()
     add_lanes(lanes, &partial.losses)
     memset(&partial.reduced, 0, sizeof(partial.reduced))
     if job.reduced:

@@ -1,4 +1,4 @@
-# Binary losses: y = y_true in [0, 1] (a label -1 arrives as 0), z = y_pred, m = ±z the margin.
+# Binary losses: y = y_true in [0, 1] or -1, which counts as 0; z = y_pred, m = ±z the margin.
 # `v` is the parameter that may vary by column.
 #
 # To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in y or z is
@@ -103,6 +103,7 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef bint positive = y > zero
+    cdef real label = y if positive else zero
     cdef real m = z if positive else -z
     cdef bint right_side = z >= zero
     cdef real soft_positive, soft_negative, alpha
@@ -110,20 +111,20 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef bint far
 
     if BinaryLoss is BinaryCrossEntropy:
-        wrong = absolute((one if right_side else zero) - y)
+        wrong = absolute((one if right_side else zero) - label)
         binary_cross_entropy(z, unlift(lifted), right_side, one - wrong, wrong, one, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyAdjusted:
         kept = one - <real>p.label_smoothing
         moved = <real>0.5 * <real>p.label_smoothing
-        soft_positive = mad(y, kept, moved)
-        soft_negative = mad(one - y, kept, moved)
+        soft_positive = mad(label, kept, moved)
+        soft_negative = mad(one - label, kept, moved)
         binary_cross_entropy(z, unlift(lifted), right_side, v * soft_positive if right_side else soft_negative,
                              soft_negative if right_side else v * soft_positive, mad(v, soft_positive, soft_negative),
                              loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
-        binary_cross_entropy_probabilities(y, z, v, <real>p.label_smoothing, <real>p.eps, <real>p.log_eps,
+        binary_cross_entropy_probabilities(label, z, v, <real>p.label_smoothing, <real>p.eps, <real>p.log_eps,
                                            loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocal:

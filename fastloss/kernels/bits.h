@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__SSE2__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
 
 #if defined(_MSC_VER)
 #define FASTLOSS_INLINE static __forceinline
@@ -45,6 +48,31 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #else
 #define fastloss_prefetch(address) ((void)(address))
 #endif
+
+/* Copies 64 bytes to a line of memory; the second writes past the caches, without reading the line first, and ends with
+   fastloss_end_stream. */
+FASTLOSS_INLINE void fastloss_copy_line(void *line, const void *values) { memcpy(line, values, 64); }
+#if defined(__AVX512F__)
+FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
+{
+    _mm512_stream_si512((__m512i *)line, _mm512_loadu_si512(values));
+}
+#elif defined(__SSE2__) || defined(_M_X64)
+FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
+{
+    for (int i = 0; i < 4; i++)
+        _mm_stream_si128((__m128i *)line + i, _mm_loadu_si128((const __m128i *)values + i));
+}
+#else
+#define fastloss_stream_line fastloss_copy_line
+#endif
+
+FASTLOSS_INLINE void fastloss_end_stream(void)
+{
+#if defined(__SSE2__) || defined(_M_X64)
+    _mm_sfence();
+#endif
+}
 
 /* 2, 3 or 4 for the highest x86-64 level that this CPU and its operating system run; 0 elsewhere. */
 static inline int fastloss_x86_64_level(void)

@@ -14,6 +14,8 @@ cdef enum:
     BLOCK_F32 = 1024
     CHUNK = 4096
     LANES = 64
+    IN_CACHES = 1048576  # bytes of an output below which what a call touches stays in a core's own caches
+    PAST_CACHES = 25165824  # and from which it would not stay in a shared one: it is written to memory itself
 
 # Which outputs a call computes: the bits of the mode, and the place of its sweep in the table.
 cdef enum Mode:
