@@ -253,7 +253,7 @@ def test_forms_of_binary_labels(loss):
     y, z = data(loss, (100,))
     y = np.round(y)
     expected = one_by_one(loss, y, z)
-    for labels in (y == 1, 2 * y - 1, (2 * y - 1).astype(np.int8), y.astype(np.uint8)):
+    for labels in (y == 1, 2 * y - 1, (2 * y - 1).astype(np.int8), y.astype(np.uint8), np.where(y == 0, -0.0, y)):
         assert_same_bits(one_by_one(loss, labels, z), expected)
 
 
