@@ -32,11 +32,17 @@ from .types cimport (
     real,
 )
 
-# Up to so many classes (measured), rows are worked on side by side.
+cdef extern from "bits.h":
+    void fastloss_prefetch_l2(const void* address) noexcept nogil
+
 cdef enum:
+    # Up to so many classes (measured), rows are worked on side by side.
     FEW_CLASSES = 24
-    # numbers of a group of rows with many classes, about: what stays in the L2 cache
+    # Numbers of a group of rows side by side, about: what stays in the L2 cache.
     GROUP = 32768
+    # Of a group of whole rows, about, and its rows at most: so that the next group's scores have room there, too.
+    GROUP_OF_ROWS = 8192
+    MOST_WHOLE_ROWS = 32
 
 include "streams.pxi"
 include "sums.pxi"
@@ -83,13 +89,10 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
     cdef real least[WIDTH]
     cdef real most[WIDTH]
     cdef real odd[WIDTH]
-    cdef real zero = <real>0, one = <real>1
-    # logarithms may be rounded up, their exponentials with them
-    cdef real limit = one + (<real>job.tolerance if job.target == LOG_CLASSES else zero)
     cdef const real* t
     cdef Matrix targets = group.targets
     cdef bint indicators = job.target == INDICATORS
-    cdef Py_ssize_t line, first, k, j, rows
+    cdef Py_ssize_t line, first, k, j
     cdef int flags = COUNTED
     memset(least, 0, sizeof(least))
     memset(most, 0, sizeof(most))
@@ -100,31 +103,53 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
             memset(part, 0, sizeof(part))
             for k in range(first, min(group.count, first + 8)):
                 t = place(&targets, line, k, unused)
-                for j in range(WIDTH):
-                    least[j] = t[j] if t[j] < least[j] else least[j]
-                    most[j] = larger(t[j], most[j])
-                    part[j] += t[j]
+                take_in(t, least, most, part)
                 if indicators:
                     for j in range(WIDTH):
-                        odd[j] += math.absolute(t[j] * (t[j] - one))
+                        odd[j] += math.absolute(t[j] * (t[j] - <real>1))
             for j in range(WIDTH):
                 sums[j] += part[j]
-        rows = 1
-        if group.across:
-            rows = min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH)
-            memcpy(group.masses + line * WIDTH, sums, sizeof(sums))
-        else:
-            for j in range(8):
-                sums[j] += sums[j + 8]
-            for j in range(4):
-                sums[j] += sums[j + 4]
-            sums[0] = group.masses[line] = (sums[0] + sums[2]) + (sums[1] + sums[3])
-        for j in range(rows):
-            if sums[j] != sums[j] or not (indicators or -job.tolerance <= sums[j] - 1.0 <= job.tolerance):
-                flags |= BAD_TARGET
+        flags |= check_sums(job, group, line, sums)
     for j in range(WIDTH):
-        if not (least[j] >= zero and most[j] <= limit and odd[j] == zero):
+        if odd[j] != <real>0:
             flags |= BAD_TARGET
+    return flags | check_range(job, least, most)
+
+
+cdef inline void take_in(const real* t, real* least, real* most, real* sums) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(WIDTH):
+        least[j] = t[j] if t[j] < least[j] else least[j]
+        most[j] = larger(t[j], most[j])
+        sums[j] += t[j]
+
+
+cdef inline int check_range(const RowJob* job, const real* least, const real* most) noexcept nogil:
+    cdef Py_ssize_t j
+    # logarithms may be rounded up, their exponentials with them
+    cdef real limit = <real>1 + (<real>job.tolerance if job.target == LOG_CLASSES else <real>0)
+    for j in range(WIDTH):
+        if not (least[j] >= <real>0 and most[j] <= limit):
+            return BAD_TARGET
+    return 0
+
+
+cdef inline int check_sums(const RowJob* job, Group* group, Py_ssize_t line, double* sums) noexcept nogil:
+    """Of a line's rows, or of its one row, the sums of targets: kept in `masses`, and checked."""
+    cdef Py_ssize_t rows = 1, j
+    cdef int flags = 0
+    if group.across:
+        rows = min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH)
+        memcpy(group.masses + line * WIDTH, sums, WIDTH * sizeof(double))
+    else:
+        for j in range(8):
+            sums[j] += sums[j + 8]
+        for j in range(4):
+            sums[j] += sums[j + 4]
+        sums[0] = group.masses[line] = (sums[0] + sums[2]) + (sums[1] + sums[3])
+    for j in range(rows):
+        if not (job.target == INDICATORS and sums[j] == sums[j] or -job.tolerance <= sums[j] - 1.0 <= job.tolerance):
+            flags = BAD_TARGET
     return flags
 
 
@@ -228,10 +253,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef real* targets = NULL
     cdef real* gradient = NULL
     cdef real* hessian = NULL
-    cdef real score_tails[2 * WIDTH * WIDTH]
-    cdef real target_tails[2 * WIDTH * WIDTH]
-    cdef real gradient_tails[2 * WIDTH * WIDTH]
-    cdef real hessian_tails[2 * WIDTH * WIDTH]
+    cdef real score_tails[2 * WIDTH * MOST_WHOLE_ROWS]
+    cdef real target_tails[2 * WIDTH * MOST_WHOLE_ROWS]
+    cdef real gradient_tails[2 * WIDTH * MOST_WHOLE_ROWS]
+    cdef real hessian_tails[2 * WIDTH * MOST_WHOLE_ROWS]
     cdef real loss[ROWS]
     cdef double weights[ROWS]
     cdef double values[ROWS]
@@ -253,7 +278,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        height = max(<Py_ssize_t>1, min(<Py_ssize_t>WIDTH, GROUP // classes))
+        height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_WHOLE_ROWS, GROUP_OF_ROWS // classes))
 
     for i in range(ROWS):
         group.factors[i] = job.factor
@@ -265,7 +290,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
             target_tails[i] = <real>0
 
     # What cannot be worked on where it is: other dtypes and orders, changed scores and targets.
-    group.rows = height
+    # Where targets are read next to scores, they are checked there.
+    group.unchecked = kernel.crosses and rows_of_targets and job.inputs == LOGITS and job.mode != WEIGHT and (
+        job.label_smoothing == 0.0)
+    group.rows = group.height = height
     plain_scores = job.temperature == 1.0 and job.adjustment == NULL and not kernel.scratch and not (
         job.in_place and (kernel.keeps or job.inputs != LOGITS))
     plain_targets = rows_of_targets and kernel.distribution and job.target != LOG_CLASSES and (
@@ -303,7 +331,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                     exponentiate_targets(&group, unused)
             elif group.targets.last >= 0:
                 load_tails(&group, &group.targets, unused)
-            flags |= check_rows(job, &group, unused) if kernel.distribution else find_labels(job, &group, unused)
+            if not kernel.distribution:
+                flags |= find_labels(job, &group, unused)
+            elif not group.unchecked:
+                flags |= check_rows(job, &group, unused)
         if job.weighted:
             flags |= read_weights(job, first, &group, weights, unused)
         if job.mode == WEIGHT:
@@ -342,6 +373,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
             kernel.evaluate_f64(job, &kernel.parameters, &group, loss)
         else:
             kernel.evaluate_f32(job, &kernel.parameters, &group, loss)
+        flags |= group.flags
 
         if job.weighted:
             for i in range(group.rows):
@@ -448,7 +480,7 @@ def bind(RowLoss parameters):
         kernel.evaluate_f32 = <group_f32>evaluate_target[RowLoss, float]
         kernel.evaluate_f64 = <group_f64>evaluate_target[RowLoss, double]
     elif RowLoss is SoftCrossEntropy:
-        kernel.distribution = True
+        kernel.distribution = kernel.crosses = True
         kernel.evaluate_f32 = <group_f32>evaluate_cross_entropy[float]
         kernel.evaluate_f64 = <group_f64>evaluate_cross_entropy[double]
     elif RowLoss in DistributionLoss:

@@ -7,15 +7,17 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .binary cimport BinaryLoss, LogitsLoss, binary
+from .binary cimport AsymmetricFocal, BinaryLoss, LightBinaryLoss, LogitsLoss, binary
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
-from .regression cimport LightLoss, PairLoss, RegressionLoss, regression, regression_pair
-from .wide cimport ResidualLoss, WideLoss, bounds
+from .regression cimport (
+    PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
+)
+from .wide cimport TwofoldLoss, WideLoss, clearance
 from .types cimport (
     ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
-    HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32, FLOAT64,
-    INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum, is_wide_f32,
-    is_wide_f64, real, sweep_f32, sweep_f64,
+    HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32,
+    FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum,
+    is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
 )
 
 
@@ -34,28 +36,19 @@ ctypedef fused PointwiseLoss:
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
 
 cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
-    """Whether a block holds numbers so large or small that exponentials may leave the normal range on the way."""
-    cdef Py_ssize_t i
+    """Whether a block holds a NaN, or numbers with which exponentials may leave the normal range on the way."""
+    cdef Py_ssize_t i, second
     cdef int64_t wide64 = 0
     cdef int32_t wide32 = 0
-    cdef bint wide
-    cdef real y, z, y_least, y_most, z_least, z_most
-    bounds(p, &y_least, &y_most, &z_least, &z_most)
+    cdef WideLoss parameters = p[0]
     n = n // WIDTH * WIDTH
+    second = n if WideLoss in PairLoss else 0
     for i in range(n):
-        z = math.absolute(y_pred[i])
-        if WideLoss in ResidualLoss:
-            y = math.absolute(y_pred[i] - y_true[i])
-        else:
-            y = math.absolute(y_true[i])
-        wide = (y > y_most) | (z > z_most) | ((y > <real>0) & (y < y_least)) | (z < z_least)
-        if WideLoss in PairLoss:
-            wide = wide | (math.absolute(y_pred[n + i]) > <real>20)
         if real is double:
-            wide64 |= wide
+            wide64 |= clearance(&parameters, y_true[i], y_pred[i], y_pred[second + i])
         else:
-            wide32 |= wide
-    return (wide64 | wide32) != 0
+            wide32 |= <int32_t>clearance(&parameters, y_true[i], y_pred[i], y_pred[second + i])
+    return (wide64 | wide32) < 0
 
 
 cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
@@ -64,34 +57,49 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     # `mode` and `wide` are constants wherever this is inlined: what is not wanted is never computed.
     cdef PointwiseLoss p = parameters[0]  # a copy, which no store through an output can change
     cdef Py_ssize_t i
-    cdef real unaligned[1024 + 16]
-    cdef real* exponentials = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
-    cdef real y, z, second, known, value, slope, curve, second_slope, second_curve
+    cdef real unaligned[4 * <int>PARTS + 16]
+    cdef real* parts = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
+    cdef real y, z, known, value, slope, curve, second_slope, second_curve
+    cdef real wide_value, wide_slope, wide_curve
+    cdef bint extreme
     n = n // WIDTH * WIDTH  # it is whole vectors: so the compiler knows, and makes no loop for a rest
-    # Two short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
+    # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
-            exponentials[i] = math.exp_negative_lifted(math.absolute(y_pred[i]))
+            value = math.exp_lifted(-math.absolute(y_pred[i]), <real>0)
+            parts[i] = math.unlift(value)
+            if mode & HESSIAN or PointwiseLoss is AsymmetricFocal:  # others do not ask for it
+                parts[PARTS + i] = value
+    elif PointwiseLoss in RegressionLoss:
+        regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
     for i in range(n):
         y = y_true[i]
         z = y_pred[i]
-        if PointwiseLoss in RegressionLoss:
-            regression(&p, y, z, varying[i], wide, &value, &slope, &curve)
-            known = z - y
+        known = z - y
+        if PointwiseLoss in TwofoldLoss:
+            regression(&p, y, z, varying[i], &parts[i], False, &value, &slope, &curve)
+            if wide:  # another formula for extreme numbers, and for them alone
+                regression(&p, y, z, varying[i], &parts[i], True, &wide_value, &wide_slope, &wide_curve)
+                extreme = clearance(&p, y, z, z) < 0
+                value = wide_value if extreme else value
+                slope = wide_slope if extreme else slope
+                curve = wide_curve if extreme else curve
+        elif PointwiseLoss in RegressionLoss:
+            regression(&p, y, z, varying[i], &parts[i], wide, &value, &slope, &curve)
         elif PointwiseLoss in PairLoss:
-            second = y_pred[n + i]
-            regression_pair(&p, y, z, second, wide, &value, &slope, &curve, &second_slope, &second_curve)
-            known = z - y  # a NaN in the second prediction is one in all outputs by itself
+            regression_pair(&p, y, z, y_pred[n + i], wide, &value, &slope, &curve, &second_slope, &second_curve)
         else:
-            binary(&p, y, z, varying[i], exponentials[i], wide, &value, &slope, &curve)
+            binary(&p, y, z, varying[i], parts[PARTS + i], parts[i], wide, &value, &slope, &curve)
             known = z
-        # NaN in, NaN out, whatever the formula selects
-        if PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
+        # NaN in, NaN out, whatever the formula selects (that of a pair's second prediction comes out by itself)
+        if not wide:
+            known = -<real>0  # the block holds none
+        elif PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
             known = <real>0 if known == known else known
             value = value + known
             slope = slope + known
             curve = curve + known
-        elif PointwiseLoss not in LightLoss:
+        elif PointwiseLoss not in LightLoss and PointwiseLoss not in LightBinaryLoss:
             value = value if known == known else known
             slope = slope if known == known else known
             curve = curve if known == known else known
@@ -155,7 +163,8 @@ cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused)
             and is_linear(stream, inner))
 
 
-cdef inline bint is_paired(const Stream* stream, const Stream* second, Py_ssize_t inner, const real* own) noexcept nogil:
+cdef inline bint is_paired(const Stream* stream, const Stream* second, Py_ssize_t inner,
+                           const real* unused) noexcept nogil:
     """Whether the two numbers of a pair, of the sweep's own dtype, lie side by side, and pair beside pair."""
     cdef int dtype = FLOAT64 if real is double else FLOAT32
     return (stream.dtype == dtype and second.data == stream.data + sizeof(real)
@@ -592,22 +601,18 @@ cdef void apply_math(int function, const real* x, real* out, Py_ssize_t n) noexc
         elif function == 1:
             out[i] = math.expm1(x[i])
         elif function == 2:
-            out[i] = math.cosh_minus_1(x[i])
-        elif function == 3:
             out[i] = math.log1p_unit(x[i])
-        elif function == 4:
+        elif function == 3:
             out[i] = math.log(x[i])
-        elif function == 5:
+        elif function == 4:
             out[i] = math.log1p(x[i])
-        elif function == 6:
-            out[i] = math.log1p_rest(x[i])
         else:
             out[i] = math.atan(x[i])
 
 
 def math_function(str name, size_t x, size_t out, Py_ssize_t n, bint double_precision):
     """out[i] = name(x[i]), by address: lets the tests hold each maths function to its documented error."""
-    cdef int function = ["exp", "expm1", "cosh_minus_1", "log1p_unit", "log", "log1p", "log1p_rest", "atan"].index(name)
+    cdef int function = ["exp", "expm1", "log1p_unit", "log", "log1p", "atan"].index(name)
     if double_precision:
         apply_math(function, <const double*>x, <double*>out, n)
     else:

@@ -1,12 +1,13 @@
 # Binary losses: y = y_true in [0, 1] or -1, which counts as 0; z = y_pred, m = ±z the margin.
 # `v` is the parameter that may vary by column.
 #
-# To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in y or z is
-# dealt with by the sweep.
+# To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in z is dealt
+# with by the sweep, but for LightBinaryLoss.
 
 from .math cimport (
-    absolute, atan_ratio, exp_in, log, log1p, log1p_unit, log1p_unit_rest, log_high, log_reduced, mad, mantissa_sum,
-    power_of, product_rest, smallest, sqrt, times_two_over_pi, unlift, with_sign_of,
+    absolute, atan_tail, exp_in, exp_lifted, kept_if, log, log1p, log1p_unit_part, log_high, log_reduced, mad,
+    mantissa_sum, power_of, product_rest, quotient_by, reciprocal_power, smallest, sqrt, times_two_over_pi,
+    unit_quotients, unlift, with_sign_times,
 )
 from .types cimport real
 
@@ -72,13 +73,22 @@ cdef struct HingeEmbedding:
     double margin
 
 
-# Made of exp(-|z|), which the sweep computes (lifted, see math.pxd) in a loop of its own.
+# Made of e = exp(-|z|), which the sweep computes in a loop of its own; `lifted` is the same lifted (see math.pxd).
 ctypedef fused LogitsLoss:
     BinaryCrossEntropy
     BinaryCrossEntropyAdjusted
     BinaryFocal
     BinaryFocalSmallPower
     AsymmetricFocal
+
+# These let a NaN of z through by themselves.
+ctypedef fused LightBinaryLoss:
+    BinaryCrossEntropy
+    BinaryCrossEntropyAdjusted
+    BinaryFocal
+    BinaryFocalSmallPower
+    Exponential
+    SharpArctan
 
 ctypedef fused BinaryLoss:
     BinaryCrossEntropy
@@ -98,29 +108,26 @@ ctypedef fused BinaryLoss:
     HingeEmbedding
 
 
-cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted, bint wide,
+cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted, real e, bint wide,
                         real* loss, real* gradient, real* hessian) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef bint positive = y > zero
     cdef real label = y if positive else zero
     cdef real m = z if positive else -z
-    cdef bint right_side = z >= zero
     cdef real soft_positive, soft_negative, alpha
     cdef real kept, moved, wrong, right
     cdef bint far
 
     if BinaryLoss is BinaryCrossEntropy:
-        wrong = absolute((one if right_side else zero) - label)
-        binary_cross_entropy(z, unlift(lifted), right_side, one - wrong, wrong, one, loss, gradient, hessian)
+        binary_cross_entropy(z, e, label, one - label, one, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyAdjusted:
         kept = one - <real>p.label_smoothing
         moved = <real>0.5 * <real>p.label_smoothing
         soft_positive = mad(label, kept, moved)
         soft_negative = mad(one - label, kept, moved)
-        binary_cross_entropy(z, unlift(lifted), right_side, v * soft_positive if right_side else soft_negative,
-                             soft_negative if right_side else v * soft_positive, mad(v, soft_positive, soft_negative),
+        binary_cross_entropy(z, e, v * soft_positive, soft_negative, mad(v, soft_positive, soft_negative),
                              loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
@@ -130,12 +137,13 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     elif BinaryLoss is BinaryFocal:
         alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
         kept = <real>p.gamma_positive if positive else <real>p.gamma_negative
-        binary_focal(m, lifted, positive, kept, alpha * focal_power(m, unlift(lifted), kept), loss, gradient, hessian)
+        right = softplus_high(m, e, &wrong)
+        binary_focal(m, e, lifted, positive, kept, alpha * focal_power(-kept, right, wrong), loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalSmallPower:
         alpha = <real>p.alpha_positive if positive else <real>p.alpha_negative
-        binary_focal(m, lifted, positive, <real>p.gamma,
-                     alpha * focal_small_power(m, unlift(lifted), <real>p.bit_1, <real>p.bit_2, <real>p.bit_4),
+        binary_focal(m, e, lifted, positive, <real>p.gamma,
+                     alpha * focal_small_power(m, e, <real>p.bit_1, <real>p.bit_2, <real>p.bit_4),
                      loss, gradient, hessian)
 
     elif BinaryLoss is BinaryFocalProbabilities:
@@ -143,7 +151,7 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         binary_focal_probabilities(z, positive, <real>p.gamma, alpha, loss, gradient, hessian)
 
     elif BinaryLoss is AsymmetricFocal:
-        asymmetric_focal(z, lifted, positive, <real>p.gamma_positive, <real>p.gamma_negative, <real>p.clip,
+        asymmetric_focal(z, e, lifted, positive, <real>p.gamma_positive, <real>p.gamma_negative, <real>p.clip,
                          loss, gradient, hessian)
 
     elif BinaryLoss is Hinge:
@@ -166,7 +174,7 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         hessian[0] = <real>2 if (wrong > zero) & (not far) else zero
 
     elif BinaryLoss is Exponential:
-        moved = exp_in(-m, zero, wide)
+        moved = exp_in(-m, -zero, wide)
         loss[0] = moved
         gradient[0] = -moved if positive else moved
         hessian[0] = moved
@@ -194,17 +202,23 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         hessian[0] = zero
 
 
-cdef inline void binary_cross_entropy(real z, real e, bint right_side, real right, real wrong, real both,
+cdef inline void binary_cross_entropy(real z, real e, real positive, real negative, real both,
                                       real* loss, real* gradient, real* hessian) noexcept nogil:
     # positive·softplus(-z) + negative·softplus(z), with softplus(±z) = log1p(e^-|z|) + max(±z, 0): no term cancels.
-    # `right` is the weight of the label on z's side of 0, `wrong` of the other, `both` their sum.
+    # Its slope is (high + low·e)/(1 + e), for high the slope far out on z's side of 0, low on the other.
     cdef real zero = <real>0
-    cdef real d = <real>1 + e
-    cdef real linear = absolute(z) * wrong
-    cdef real slope = mad(-e, right, wrong) / d
-    loss[0] = mad(both, log1p_unit(e), linear if wrong > zero else zero)  # not inf·0
-    gradient[0] = slope if right_side else -slope
-    hessian[0] = both * e / mad(e, e + <real>2, <real>1)
+    cdef real minus = -positive
+    cdef real high, low, s, reciprocal, curved, straight
+    if z >= zero:
+        high, low = negative, minus
+    else:
+        high, low = minus, negative
+    reciprocal = unit_quotients(e, &s)
+    curved = both * mad(-s, log1p_unit_part(e, s), e)
+    straight = mad(z, high, curved)
+    loss[0] = curved if high == zero else straight  # not inf·0
+    gradient[0] = mad(low, e, high) * reciprocal
+    hessian[0] = quotient_by(both * e, mad(e, e + <real>2, <real>1), reciprocal * reciprocal)
 
 
 cdef inline void binary_cross_entropy_probabilities(
@@ -245,45 +259,55 @@ cdef inline void binary_cross_entropy_probabilities(
 cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real bit_4) noexcept nogil:
     """sigmoid(-m)^gamma for gamma = bit_1 + 2·bit_2 + 4·bit_4 up to 4, from e = exp(-|m|)."""
     cdef real one = <real>1
-    cdef real q = (e if m > <real>0 else one) / (one + e)
+    cdef real s
+    cdef real q = (e if m > <real>0 else one) * unit_quotients(e, &s)
     cdef real q2 = q * q
     cdef real power = q if bit_1 > <real>0 else one
     power = power * q2 if bit_2 > <real>0 else power
     return q2 * q2 if bit_4 > <real>0 else power
 
 
-cdef inline real focal_power(real m, real e, real gamma) noexcept nogil:
-    """sigmoid(-m)^gamma = exp(-gamma·softplus(m)), the softplus in two parts, from e = exp(-|m|)."""
-    cdef real rest = log1p_unit_rest(e)
-    cdef real log1p_e = e - rest
-    cdef real a = absolute(m) if m > <real>0 else <real>0
+cdef inline real softplus_high(real m, real e, real* low) noexcept nogil:
+    """log(1 + exp(m)) = high + low, to some more bits than one number holds, from e = exp(-|m|)."""
+    cdef real s, rest, log1p_e, a, high, part
+    unit_quotients(e, &s)
+    rest = s * log1p_unit_part(e, s)
+    log1p_e = e - rest
+    a = m if m > <real>0 else <real>0
     a = a if a < <real>1e30 else <real>1e30  # beyond what any power needs, but no 0·inf with a power of 0
-    cdef real high = a + log1p_e
-    cdef real part = high - a
-    return power_of(-gamma, high, ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest))
+    high = a + log1p_e
+    part = high - a
+    low[0] = ((a - (high - part)) + (log1p_e - part)) + ((e - log1p_e) - rest)
+    return high
 
 
-cdef inline void binary_focal(real m, real lifted, bint positive, real gamma, real power,
+cdef inline real focal_power(real gamma, real high, real low) noexcept nogil:
+    """exp(gamma·(high + low)), where that is at most 1."""
+    cdef real exponent = gamma * high
+    return unlift(exp_lifted(exponent, mad(gamma, low, product_rest(gamma, high, exponent))))
+
+
+cdef inline void binary_focal(real m, real e, real lifted, bint positive, real gamma, real power,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
-    # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m); power is alpha·q^gamma.
+    # q = sigmoid(-m), p_t = sigmoid(m), -log p_t = softplus(-m); power is alpha·q^gamma. NaN comes through.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef bint right_side = m > zero
     cdef real a = absolute(m)
-    cdef real e = unlift(lifted)
-    cdef real d = one + e
-    cdef real q = (e if right_side else one) / d
-    cdef real p_t = (one if right_side else e) / d
-    cdef real surprise = log1p_unit(e) + (zero if right_side else a)
-    cdef real slope, curve, bounded
-    loss[0] = power * surprise if power > zero else zero  # not 0·inf
-    # p_t·surprise tends to 0 where p_t does: the bound only keeps inf·0 away
-    bounded = surprise if surprise < <real>1000 else <real>1000
-    slope = power * mad(gamma * p_t, bounded, q)
+    cdef real s, q, p_t, surprise, slope, curve, bounded
+    cdef real reciprocal = unit_quotients(e, &s)
+    q = (e if right_side else one) * reciprocal
+    p_t = (one if right_side else e) * reciprocal
+    surprise = mad(-s, log1p_unit_part(e, s), e) + (zero if right_side else a)
+    bounded = power * surprise
+    loss[0] = zero if power == zero else bounded  # not 0·inf
+    slope = mad(gamma * p_t, surprise, q)
+    slope = power * (q if p_t == zero else slope)
     gradient[0] = -slope if positive else slope
-    # p_t may be subnormal and multiplied by a large curve
+    # p_t may be subnormal and multiplied by a large curve; the bound keeps inf·0 away
+    bounded = <real>1000 if surprise > <real>1000 else surprise
     curve = mad(q, mad(<real>2, gamma, one), gamma * bounded * mad(gamma, p_t, -q))
-    hessian[0] = power * curve * p_t if right_side else unlift(power * curve * lifted / d)
+    hessian[0] = power * curve * p_t if right_side else unlift(power * curve * lifted * reciprocal)
 
 
 cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma, real alpha,
@@ -326,7 +350,7 @@ cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma
     hessian[0] = curve if inside else nan
 
 
-cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma_positive, real gamma_negative,
+cdef inline void asymmetric_focal(real z, real e, real lifted, bint positive, real gamma_positive, real gamma_negative,
                                   real clip, real* loss, real* gradient, real* hessian) noexcept nogil:
     # Positives as in the focal loss. For negatives, with p = sigmoid(z), q = 1 - p, s = p - clip above 0 and
     # b = -log(1 - s)/s: first derivative by p s^gamma·(gamma·b + 1/(1 - s)), second s^gamma times
@@ -334,31 +358,33 @@ cdef inline void asymmetric_focal(real z, real lifted, bint positive, real gamma
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef bint right_side = z >= zero
-    cdef real e = unlift(lifted)
-    cdef real d = one + e
     cdef real kept = one - clip
-    cdef real p = (one if right_side else e) / d
-    cdef real q = (e if right_side else one) / d
-    cdef real s = (mad(-clip, e, kept) if right_side else mad(e, kept, -clip)) / d
+    cdef real t
+    cdef real reciprocal = unit_quotients(e, &t)
+    cdef real p = (one if right_side else e) * reciprocal
+    cdef real q = (e if right_side else one) * reciprocal
+    cdef real s = (mad(-clip, e, kept) if right_side else mad(e, kept, -clip)) * reciprocal
     cdef bint active = s > zero
     cdef bint near = s < <real>0.5
     cdef real rest = q + clip  # 1 - s
     cdef real complement = one - s
-    cdef real k, low, f, surprise, power, b, both, first, second, slope, curve
+    cdef real k, low, softplus_low, f, surprise, high, softplus, power, b, both, first, second, slope, curve
     cdef real positive_loss, positive_gradient, positive_hessian
     f = mantissa_sum(complement if near else rest, (one - complement) - s if near else zero, zero, &k, &low)
     surprise = -log_reduced(k, f)
-    power = log_high(s, &low)
-    power = power_of(gamma_negative, power, low)
+    # one exponential for both labels
+    high = log_high(s, &low)
+    softplus = softplus_high(z, e, &softplus_low)
+    power = focal_power(-gamma_positive if positive else gamma_negative, softplus if positive else high,
+                        softplus_low if positive else low)
     b = gamma_negative * (surprise / s)
     first = power * (b + one / rest)
     second = power * (((gamma_negative - one) * b + <real>2 * gamma_negative / rest) / s + one / rest / rest)
     # p·q may be subnormal, and multiplied by a large derivative
-    both = lifted / mad(e, e + <real>2, one)
+    both = quotient_by(lifted, mad(e, e + <real>2, one), reciprocal * reciprocal)
     slope = unlift(first * both)
     curve = unlift(mad(second, unlift(both), first * (q - p)) * both)
-    binary_focal(z, lifted, True, gamma_positive, focal_power(z, e, gamma_positive),
-                 &positive_loss, &positive_gradient, &positive_hessian)
+    binary_focal(z, e, lifted, True, gamma_positive, power, &positive_loss, &positive_gradient, &positive_hessian)
     surprise = power * surprise if active else zero
     slope = slope if active else zero
     curve = curve if active else zero
@@ -419,22 +445,41 @@ cdef inline void sharp_algebraic(real m, bint positive, real epsilon,
 
 cdef inline void sharp_arctan(real m, bint positive, real epsilon,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
-    # phi(m) = 2/pi·atan(m/epsilon); 1 - phi = 2/pi·atan(epsilon/m) for m > 0, where it would cancel.
-    # With t the smaller of |m| and epsilon over the larger: slope 2/pi·(1 or t)/(larger + smaller·t).
+    # phi(m) = 2/pi·atan(m/epsilon). 1 - phi is 2/pi·atan(t) + 0, 1/2 or 1 for m > 0, and 2 less that for m < 0: nothing
+    # cancels. Slope 2/pi·epsilon/square, square = m² + epsilon², Hessian 4/pi·epsilon·m/square². All is scaled by c, a
+    # power of 2, so that products stay in range, and one division gives both quotients.
     cdef real zero = <real>0
+    cdef real half = <real>0.5
     cdef real one = <real>1
     cdef real a = absolute(m)
-    cdef bint inner = a <= epsilon
-    cdef real larger = epsilon if inner else a
-    cdef real smaller = a if inner else epsilon
-    cdef real t = smaller / larger
-    cdef real d = mad(smaller, t, larger)
-    cdef real angle = times_two_over_pi(atan_ratio(epsilon if m > zero else a, a if m > zero else epsilon))
-    cdef real slope = times_two_over_pi(one if inner else t) / d
-    cdef real up, down
-    loss[0] = angle if m > zero else one + angle
+    cdef bint far = a > <real>2.414213562373095 * epsilon
+    cdef bint near = a < <real>0.41421356237309503 * epsilon
+    cdef real factor = <real>(<double>0.6366197723675814 * epsilon)
+    cdef real least = epsilon
+    cdef real c, b, scaled, a_square, b_square, square, numerator, denominator, both, t, angle, straight, slope
+    cdef real part, rest
+    if real is float:
+        least = <float>1.1754944e-38 if least < <float>1.1754944e-38 else least
+    c = reciprocal_power(a if a > least else least)
+    b = epsilon * c
+    scaled = a * c
+    a = one if a == one / zero else scaled
+    a_square = a * a
+    b_square = b * b
+    square = a_square + b_square
+    numerator = kept_if(not near, b) - kept_if(not far, a)
+    denominator = kept_if(not near, a) + kept_if(not far, b)
+    both = one / (square * denominator)
+    t = quotient_by(numerator, denominator, both * square)
+    angle = times_two_over_pi(t, atan_tail(t))
+    straight = kept_if(not near, half) + kept_if(far, half)
+    loss[0] = (one - with_sign_times(straight, m)) + with_sign_times(angle, m)
+    both = both * denominator
+    slope = quotient_by(factor * c, square, both) * c
     gradient[0] = -slope if positive else slope
-    # 4/pi·t/d²; a subnormal t would lose digits before they are divided by a small d
-    up = <real>16777216.0 if smaller < one else one  # 2^24
-    down = <real>5.960464477539063e-08 if smaller < one else one
-    hessian[0] = with_sign_of(times_two_over_pi(<real>2 * (smaller * up / larger)) / d / d * down, m)
+    # what rounding took from the square goes back in, twice
+    part = square - a_square
+    rest = (a_square - (square - part)) + (b_square - part)
+    rest = rest + (product_rest(a, a, a_square) + product_rest(b, b, b_square))
+    slope = slope * mad(<real>-2 * rest, both, one)
+    hessian[0] = with_sign_times((slope + slope) * (a * c) / square, m)

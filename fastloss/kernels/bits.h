@@ -45,8 +45,10 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 /* Fetches what will be read soon into the cache; never faults. */
 #if defined(__GNUC__) || defined(__clang__)
 #define fastloss_prefetch(address) __builtin_prefetch(address, 0, 3)
+#define fastloss_prefetch_l2(address) __builtin_prefetch(address, 0, 2)
 #else
 #define fastloss_prefetch(address) ((void)(address))
+#define fastloss_prefetch_l2(address) ((void)(address))
 #endif
 
 /* Copies 64 bytes to a line of memory; the second writes past the caches, without reading the line first, and ends with

@@ -1,6 +1,6 @@
 # exp, log and friends as branch-free inline functions that the compiler vectorises: libm is scalar, and costs ten
-# times as much. One source for both dtypes and every ISA. Polynomials are minimax fits (Sollya's fpminimax),
-# sums that lose digits are arranged so that the exact term comes last.
+# times as much. One source for both dtypes and every ISA. Polynomials are minimax fits (Sollya's fpminimax; in
+# log_quotient a Remez exchange), sums that lose digits are arranged so that the exact term comes last.
 #
 # Each function states its domain and its largest known error, in ulp of the correctly rounded result over all ISAs,
 # with the argument where it was seen. tests/test_math.py reads these lines, and fails when a number is too low or
@@ -60,6 +60,22 @@ cdef inline real smallest(real unused) noexcept nogil:
         return fastloss_f64_from_bits(<uint64_t>1)
 
 
+cdef inline real kept_if(bint condition, real x) noexcept nogil:
+    """x if condition else 0. Several such selects may make branches of conditional expressions; of bits they do not."""
+    if real is float:
+        return fastloss_f32_from_bits(fastloss_bits_from_f32(x) & (<uint32_t>0 - <uint32_t>condition))
+    else:
+        return fastloss_f64_from_bits(fastloss_bits_from_f64(x) & (<uint64_t>0 - <uint64_t>condition))
+
+
+cdef inline real reciprocal_power(real x) noexcept nogil:
+    """A power of 2, c, with 2 <= c·x < 4, for a normal x > 0; 0 for inf."""
+    if real is float:
+        return fastloss_f32_from_bits(~fastloss_bits_from_f32(x) & <uint32_t>0x7f800000)
+    else:
+        return fastloss_f64_from_bits(~fastloss_bits_from_f64(x) & <uint64_t>0x7ff0000000000000)
+
+
 cdef inline real with_sign_of(real x, real sign) noexcept nogil:
     """|x| with the sign of `sign`; x must not be negative."""
     if real is float:
@@ -70,10 +86,52 @@ cdef inline real with_sign_of(real x, real sign) noexcept nogil:
             fastloss_bits_from_f64(x) | (fastloss_bits_from_f64(sign) & <uint64_t>0x8000000000000000))
 
 
+# Of numbers that are not negative: as integers, which GCC never makes a branch of.
+
+cdef inline real smaller_of(real a, real b) noexcept nogil:
+    if real is float:
+        return fastloss_f32_from_bits(min(fastloss_bits_from_f32(a), fastloss_bits_from_f32(b)))
+    else:
+        return fastloss_f64_from_bits(min(fastloss_bits_from_f64(a), fastloss_bits_from_f64(b)))
+
+
+cdef inline real larger_of(real a, real b) noexcept nogil:
+    if real is float:
+        return fastloss_f32_from_bits(max(fastloss_bits_from_f32(a), fastloss_bits_from_f32(b)))
+    else:
+        return fastloss_f64_from_bits(max(fastloss_bits_from_f64(a), fastloss_bits_from_f64(b)))
+
+
+cdef inline real with_sign_times(real x, real sign) noexcept nogil:
+    """x, or -x where the sign bit of `sign` is set."""
+    if real is float:
+        return fastloss_f32_from_bits(
+            fastloss_bits_from_f32(x) ^ (fastloss_bits_from_f32(sign) & <uint32_t>0x80000000))
+    else:
+        return fastloss_f64_from_bits(
+            fastloss_bits_from_f64(x) ^ (fastloss_bits_from_f64(sign) & <uint64_t>0x8000000000000000))
+
+
+cdef inline real unit_of(real x) noexcept nogil:
+    """A power of 2 that brings a normal x > 0 to between 1/4 and 1."""
+    # an odd exponent: no 0 for a subnormal x
+    if real is double:
+        return <double>0.5 / fastloss_f64_from_bits(
+            (fastloss_bits_from_f64(x) & <uint64_t>0x7ff0000000000000) | <uint64_t>0x0010000000000000)
+    else:
+        return <float>0.5 / fastloss_f32_from_bits(
+            (fastloss_bits_from_f32(x) & <uint32_t>0x7f800000) | <uint32_t>0x00800000)
+
+
 # Σ c_i·x^i: even and odd powers apart, which halves the chain of dependent steps for one more multiplication.
 
 cdef inline real polynomial3(real x, real c0, real c1, real c2) noexcept nogil:
     return mad(mad(c2, x, c1), x, c0)
+
+
+cdef inline real polynomial4(real x, real c0, real c1, real c2, real c3) noexcept nogil:
+    cdef real x2 = x * x
+    return mad(mad(c3, x2, c1), x, mad(c2, x2, c0))
 
 
 cdef inline real polynomial5(real x, real c0, real c1, real c2, real c3, real c4) noexcept nogil:
@@ -82,10 +140,23 @@ cdef inline real polynomial5(real x, real c0, real c1, real c2, real c3, real c4
     return mad(mad(c3, x2, c1), x, even)
 
 
+cdef inline real polynomial6(real x, real c0, real c1, real c2, real c3, real c4, real c5) noexcept nogil:
+    cdef real x2 = x * x
+    cdef real even = mad(mad(c4, x2, c2), x2, c0)
+    return mad(mad(mad(c5, x2, c3), x2, c1), x, even)
+
+
 cdef inline real polynomial7(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6) noexcept nogil:
     cdef real x2 = x * x
     cdef real even = mad(mad(mad(c6, x2, c4), x2, c2), x2, c0)
     return mad(mad(mad(c5, x2, c3), x2, c1), x, even)
+
+
+cdef inline real polynomial8(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6,
+                             real c7) noexcept nogil:
+    cdef real x2 = x * x
+    cdef real even = mad(mad(mad(c6, x2, c4), x2, c2), x2, c0)
+    return mad(mad(mad(mad(c7, x2, c5), x2, c3), x2, c1), x, even)
 
 
 cdef inline real polynomial10(real x, real c0, real c1, real c2, real c3, real c4, real c5, real c6, real c7, real c8,
@@ -144,8 +215,8 @@ cdef inline real exp_parts(real x, real low, real* first, real* second) noexcept
 
 
 # expm1(x)      domain [-inf, inf]
-#   float64     max 1.81 ulp at 0x1.9bf520ca3443p-2
-#   float32     max 1.85 ulp at 0x1.631bb8p-2
+#   float64     max 1.84 ulp at 0x1.9bd33b272de9p-2
+#   float32     max 2.02 ulp at 0x1.646afap-2
 cdef inline real expm1(real x) noexcept nogil:
     return expm1_sum(x, <real>0)
 
@@ -161,28 +232,42 @@ cdef inline real expm1_sum(real x, real low) noexcept nogil:
 
 
 # `wide` tells what can be: False promises that neither exp(x), nor a product with it, is beyond the normal range. The
-# bits are the same, in half the time.
+# bits are the same, in half the time. The exponential is within 1.2 ulp; a low of -0 costs nothing.
 
 cdef inline real exp_in(real x, real low, bint wide) noexcept nogil:
     """exp(x + low) for a small |low|."""
-    cdef real shifted, r
+    return times_exp(<real>1, x, low, wide)
+
+
+cdef inline real exp_biased(real x, real low, real bias) noexcept nogil:
+    """exp(x + low)·2^(bias - 1023) (float32: 127), where that is within the normal range; NaN gives NaN."""
+    cdef real shifted
+    cdef real q = exp_reduced_minus_1(x, low, bias, &shifted)
+    return times_power(q, shifted)
+
+
+cdef inline real expm1_in(real x, real low, bint wide) noexcept nogil:
+    """exp(x + low) - 1 for a small |low|, without cancellation."""
+    cdef real shifted, q, power
     if wide:
-        return exp_sum(x, low)
-    r = exp_reduced(x, low, <real>0, &shifted)
+        return expm1_sum(x, low)
+    q = exp_reduced_minus_1(x, low, <real>0, &shifted)
     if real is double:
-        return fastloss_f64_from_bits(fastloss_bits_from_f64(r) + (fastloss_bits_from_f64(shifted) << 52))
+        power = fastloss_f64_from_bits((fastloss_bits_from_f64(shifted) << 52) + <uint64_t>0x3ff0000000000000)
     else:
-        return fastloss_f32_from_bits(fastloss_bits_from_f32(r) + (fastloss_bits_from_f32(shifted) << 23))
+        power = fastloss_f32_from_bits((fastloss_bits_from_f32(shifted) << 23) + <uint32_t>0x3f800000)
+    return mad(power, q, power - <real>1)
 
 
 cdef inline real times_exp(real y, real x, real low, bint wide) noexcept nogil:
     """y·exp(x + low) for a small |low|, also where exp(x) alone would overflow or vanish."""
     # exp(r) comes last: what is subnormal on the way to a larger result must still be exact.
-    cdef real f, g, r
+    cdef real f, g, r, shifted
     if wide:
         r = exp_quarters(x, low, &f, &g)
         return y * f * f * f * g * r
-    return y * exp_in(x, low, False)
+    r = exp_plain_minus_1(x, low, magic_of_power(x), &shifted)
+    return y * times_power(r, shifted)
 
 
 cdef inline real times_exp_by(real y, real x, real low, real factor, bint wide) noexcept nogil:
@@ -207,7 +292,7 @@ cdef inline real times_exp_by(real y, real x, real low, real factor, bint wide) 
 cdef inline real exp_quarters(real x, real low, real* quarter, real* last) noexcept nogil:
     """r with exp(x + low) = quarter³·last·r, powers of 2 but for r, which is above 1."""
     # Four factors reach as far as the largest number over the smallest. Since r is not below 1, no product with the
-    # powers overflows before the result does.
+    # powers overflows before the result does. The magic is odd, as magic_of_power is: halves are rounded alike.
     cdef real shifted, r
     cdef uint64_t bits64, quarter64
     cdef uint32_t bits32, quarter32
@@ -215,8 +300,8 @@ cdef inline real exp_quarters(real x, real low, real* quarter, real* last) noexc
         low = low if absolute(x) < <double>1500 else <double>0
         x = <double>-1500 if x < <double>-1500 else x
         x = <double>1500 if x > <double>1500 else x
-        r = exp_reduced(x, low, <double>4092, &shifted)
-        bits64 = fastloss_bits_from_f64(shifted)
+        r = <double>1 + exp_plain_minus_1(x, low, <double>MAGIC_F64 + <double>4093, &shifted)
+        bits64 = fastloss_bits_from_f64(shifted) - <uint64_t>1
         quarter64 = bits64 >> 2
         quarter[0] = fastloss_f64_from_bits(quarter64 << 52)
         last[0] = fastloss_f64_from_bits((bits64 - <uint64_t>3 * quarter64 - <uint64_t>1) << 52)
@@ -224,45 +309,63 @@ cdef inline real exp_quarters(real x, real low, real* quarter, real* last) noexc
         low = low if absolute(x) < <float>210 else <float>0
         x = <float>-210 if x < <float>-210 else x
         x = <float>210 if x > <float>210 else x
-        r = exp_reduced(x, low, <float>508, &shifted)
-        bits32 = fastloss_bits_from_f32(shifted)
+        r = <float>1 + exp_plain_minus_1(x, low, <float>MAGIC_F32 + <float>509, &shifted)
+        bits32 = fastloss_bits_from_f32(shifted) - <uint32_t>1
         quarter32 = bits32 >> 2
         quarter[0] = fastloss_f32_from_bits(quarter32 << 23)
         last[0] = fastloss_f32_from_bits((bits32 - <uint32_t>3 * quarter32 - <uint32_t>1) << 23)
     return r + r
 
 
-cdef inline real exp_negative_lifted(real x) noexcept nogil:
-    """exp(-x)·2^128 (float32: 2^64) for x >= 0: never subnormal, so that products with it round once. Beyond x = 780
-    (120) it stays as it is there; a NaN counts as that, too."""
-    # The clamp compares bits as integers, which is cheaper than comparing numbers. Neither NaN nor subnormal after it:
-    # 2^k can be added to the exponent.
-    cdef real shifted, r
+cdef inline real exp_lifted(real x, real low) noexcept nogil:
+    """exp(x + low)·2^128 (float32: 2^64) for x <= 0 and a small |low|: never subnormal, so that products with it round
+    once. 0 below x = -780 (-120)."""
+    cdef real least, r
     if real is double:
-        x = fastloss_f64_from_bits(min(<int64_t>fastloss_bits_from_f64(x), <int64_t>0x4088600000000000))
-        r = exp_reduced(-x, <double>0, <double>128, &shifted)
-        return fastloss_f64_from_bits(fastloss_bits_from_f64(r) + (fastloss_bits_from_f64(shifted) << 52))
+        least = <double>-780
+        r = exp_biased(x, low, <double>1151)
     else:
-        x = fastloss_f32_from_bits(min(<int32_t>fastloss_bits_from_f32(x), <int32_t>0x42f00000))
-        r = exp_reduced(-x, <float>0, <float>64, &shifted)
-        return fastloss_f32_from_bits(fastloss_bits_from_f32(r) + (fastloss_bits_from_f32(shifted) << 23))
+        least = <float>-120
+        r = exp_biased(x, low, <float>191)
+    return <real>0 if x < least else r
+
+
+cdef inline real exp_negative_parts(real x, real* power, real* lifted) noexcept nogil:
+    """q with exp(-x) = (1 + q)·power for x >= 0, within 1.1 ulp. A power that is nothing beside 1 stays at 2^-200
+    (float32: 2^-56), as subnormal numbers are slow; lifted is the true one times 2^128 (2^64), for x up to 750 (110),
+    where exp(-x) is 0. A NaN counts as that, too."""
+    # Bits are compared as integers, which is cheaper than comparing numbers.
+    cdef real shifted, k, r
+    if real is double:
+        x = fastloss_f64_from_bits(min(<int64_t>fastloss_bits_from_f64(x), <int64_t>0x4087700000000000))
+        shifted = mad(x, <double>-1.4426950408889634, <double>MAGIC_F64 + <double>1151)
+        k = shifted - (<double>MAGIC_F64 + <double>1151)
+        r = mad(k, <double>-5.497923018708371e-14, -mad(k, <double>0.6931471805598903, x))
+        lifted[0] = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
+        power[0] = fastloss_f64_from_bits(
+            max(<int64_t>(fastloss_bits_from_f64(shifted) << 52), <int64_t>951 << 52) - (<int64_t>128 << 52))
+    else:
+        x = fastloss_f32_from_bits(min(<int32_t>fastloss_bits_from_f32(x), <int32_t>0x42dc0000))
+        shifted = mad(x, <float>-1.442695, <float>MAGIC_F32 + <float>191)
+        k = shifted - (<float>MAGIC_F32 + <float>191)
+        r = mad(k, <float>-1.4286068e-06, -mad(k, <float>0.693145751953125, x))
+        lifted[0] = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
+        power[0] = fastloss_f32_from_bits(
+            max(<int32_t>(fastloss_bits_from_f32(shifted) << 23), <int32_t>135 << 23) - (<int32_t>64 << 23))
+    return mad(r * r, exp_tail(r), r)
 
 
 cdef inline real unlift(real x) noexcept nogil:
-    """Takes back the factor of exp_negative_lifted."""
+    """Takes back the factor of exp_lifted."""
     if real is double:
         return x * <double>2.938735877055719e-39  # 2^-128
     else:
         return x * <float>5.421010862427522e-20  # 2^-64
 
 
-cdef inline real exp_reduced(real x, real low, real bias, real* shifted) noexcept nogil:
-    """exp(x + low)·2^-k for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an
-    exponent."""
-    return <real>1 + exp_reduced_minus_1(x, low, bias, shifted)
-
-
 cdef inline real exp_reduced_minus_1(real x, real low, real bias, real* shifted) noexcept nogil:
+    """exp(x + low)·2^-k - 1 for a whole k near x/log 2; the low bits of `shifted` are k + bias, ready to become an
+    exponent."""
     cdef real magic, k, rounded, r
     if real is double:
         magic = <double>MAGIC_F64 + bias
@@ -277,26 +380,51 @@ cdef inline real exp_reduced_minus_1(real x, real low, real bias, real* shifted)
         rounded = mad(k, <float>-0.693145751953125, x)
         low = mad(k, <float>-1.4286068e-06, low)
     r = rounded + low
-    low = low - (r - rounded)  # what r has lost
-    return r + mad(r * r, exp_tail(r), low)
+    return rounded + mad(r * r, exp_tail(r), low)
+
+
+cdef inline real exp_plain_minus_1(real x, real low, real magic, real* shifted) noexcept nogil:
+    """exp(x + low)·2^-k - 1 in fewer steps, for an exponential within 1.2 ulp; magic, added to k, gives `shifted`."""
+    cdef real k, r
+    shifted[0] = mad(x, <real>1.4426950408889634, magic)
+    k = shifted[0] - magic
+    if real is double:
+        r = mad(k, <double>-5.497923018708371e-14, mad(k, <double>-0.6931471805598903, x) + low)
+    else:
+        r = mad(k, <float>-1.4286068e-06, mad(k, <float>-0.693145751953125, x) + low)
+    return exp_near_minus_1(r)
+
+
+cdef inline real exp_near_minus_1(real r) noexcept nogil:
+    """exp(r) - 1, for |r| <= log(2)/2."""
+    return mad(r * r, exp_tail(r), r)
+
+
+cdef inline real magic_of_power(real unused) noexcept nogil:
+    """The number that, added to k, gives what times_power takes for 2^k."""
+    if real is double:
+        return <double>MAGIC_F64 + <double>1023
+    else:
+        return <float>MAGIC_F32 + <float>127
+
+
+cdef inline real times_power(real q, real shifted) noexcept nogil:
+    """(1 + q)·2^k, for a 2^k in the normal range."""
+    cdef real power
+    if real is double:
+        power = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
+    else:
+        power = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
+    return mad(q, power, power)
 
 
 cdef inline real exp_scaled(real x, real magic, real least) noexcept nogil:
     """exp(x)·2^s within 1.1 ulp, for a whole s with which the caller made magic (see exp_magic), and x at most a little
     above -s·log 2. Below `least` it is 0, and never subnormal, which is slow; NaN gives NaN."""
-    cdef real shifted, k, r, power
-    if real is double:
-        shifted = mad(x, <double>1.4426950408889634, magic)
-        k = shifted - magic
-        r = mad(k, <double>-5.497923018708371e-14, mad(k, <double>-0.6931471805598903, x))
-        power = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
-    else:
-        shifted = mad(x, <float>1.442695, magic)
-        k = shifted - magic
-        r = mad(k, <float>-1.4286068e-06, mad(k, <float>-0.693145751953125, x))
-        power = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
-    r = mad(mad(r * r, exp_tail(r), r), power, power)
-    return <real>0 if x < least else r
+    cdef real shifted
+    cdef real q = exp_plain_minus_1(x, -<real>0, magic, &shifted)
+    q = times_power(q, shifted)
+    return <real>0 if x < least else q
 
 
 cdef inline real exp_magic(real most, real* least) noexcept nogil:
@@ -324,23 +452,6 @@ cdef inline real exp_tail(real r) noexcept nogil:
         return polynomial5[real](r, <float>0.5, 0.16666576, 0.041666467, 0.008363251, 0.0013934969)
 
 
-# cosh_minus_1(x) domain [0, 0.75]
-#   float64     max 0.75 ulp at 0x1.989eac83b0b2ep-513
-#   float32     max 0.85 ulp at 0x1.1ed1c6p-62
-cdef inline real cosh_minus_1(real x) noexcept nogil:
-    """cosh(x) - 1, without cancellation."""
-    cdef real w = x * x
-    cdef real tail
-    if real is double:
-        tail = polynomial7[real](
-            w, <double>0.0416666666666666505, 0.0013888888888893970, 2.48015872960330337e-05,
-            2.75573220419271998e-07, 2.08760228693109683e-09, 1.15653917998741951e-11, 0.0)
-    else:
-        tail = polynomial5[real](w, <float>0.041666668, 0.0013888776, 2.4832118e-05, 2.5092237e-07, 0.0)
-    # half the square, exactly, comes last
-    return mad(<real>0.5, w, mad(w * w, tail, <real>0.5 * product_rest(x, x, w)))
-
-
 # log1p_unit(x) domain [0, 1]
 #   float64     max 1.27 ulp at 0x1.f9d50c5f5566ep-1
 #   float32     max 1.28 ulp at 0x1.44f564p-1
@@ -351,18 +462,30 @@ cdef inline real log1p_unit(real x) noexcept nogil:
 
 cdef inline real log1p_unit_rest(real x) noexcept nogil:
     """x - log(1 + x), for x in [0, 1]: with x itself, the logarithm in two parts."""
-    # log(1 + x) = 2·atanh(s) = x - s·(x - tail), with s = x/(2 + x): what is rounded is small beside x.
     cdef real s = x / (x + <real>2)
+    return s * log1p_unit_part(x, s)
+
+
+cdef inline real log1p_unit_part(real x, real s) noexcept nogil:
+    """(x - log(1 + x))/s, for s = x/(2 + x)."""
+    # log(1 + x) = 2·atanh(s) = x - s·(x - tail): what is rounded is small beside x.
     cdef real w = s * s
-    cdef real tail
     if real is double:
-        tail = w * polynomial10[real](
+        return mad(-w, polynomial10[real](
             w, <double>0.6666666666666666, 0.40000000000012625, 0.2857142856736382, 0.22222222702375702,
             0.1818178991346358, 0.15385561290308844, 0.1331423971311878, 0.12000474495469697, 0.08802684847606324,
-            0.16161616353428193)
+            0.16161616353428193), x)
     else:
-        tail = w * polynomial5[real](w, <float>0.6666667, 0.39999542, 0.28597805, 0.21640232, 0.23492694)
-    return s * (x - tail)
+        return mad(-w, polynomial5[real](w, <float>0.6666667, 0.39999542, 0.28597805, 0.21640232, 0.23492694), x)
+
+
+cdef inline real unit_quotients(real x, real* s) noexcept nogil:
+    """1/(1 + x) and s = x/(2 + x), for x in [0, 1], with one division."""
+    cdef real both = <real>1 / mad(x, <real>3 + x, <real>2)
+    cdef real part = x * both
+    cdef real reciprocal = mad(<real>2, both, part)
+    s[0] = mad(part, x, part)
+    return mad(reciprocal, mad(-x, reciprocal, <real>1 - reciprocal), reciprocal)  # what is subtracted first, is exact
 
 
 cdef inline real log_rest(real f) noexcept nogil:
@@ -390,24 +513,50 @@ cdef inline real log_reduced(real k, real f) noexcept nogil:
 
 cdef inline real mantissa(real x, real* k) noexcept nogil:
     """f with x = 2^k·(1 + f) and sqrt(1/2) <= 1 + f < sqrt(2), for 0 < x < inf."""
-    # The offset keeps the exponent positive: the ISAs before v4 neither shift signed 64-bit integers nor convert them.
-    cdef real lifted
-    cdef uint64_t exponent64, bits64
-    cdef uint32_t exponent32, bits32
+    cdef real f, least, up, shift
     if real is double:
-        lifted = x * <double>18014398509481984.0 if x < <double>2.2250738585072014e-308 else x  # 2^54
-        bits64 = fastloss_bits_from_f64(lifted)
-        exponent64 = (bits64 - <uint64_t>0x3fe6a09e667f3bcd + (<uint64_t>1024 << 52)) >> 52
-        k[0] = fastloss_f64_from_bits(exponent64 | <uint64_t>0x4330000000000000) - <double>4503599627371520.0
-        k[0] = k[0] - <double>54 if x < <double>2.2250738585072014e-308 else k[0]
-        return fastloss_f64_from_bits(bits64 - ((exponent64 - <uint64_t>1024) << 52)) - <double>1
+        least, up, shift = <double>2.2250738585072014e-308, <double>18014398509481984.0, <double>54  # 2^54
     else:
-        lifted = x * <float>33554432.0 if x < <float>1.1754943508222875e-38 else x  # 2^25
-        bits32 = fastloss_bits_from_f32(lifted)
-        exponent32 = (bits32 - <uint32_t>0x3f3504f3 + (<uint32_t>128 << 23)) >> 23
-        k[0] = fastloss_f32_from_bits(exponent32 | <uint32_t>0x4b000000) - <float>8388736.0
-        k[0] = k[0] - <float>25 if x < <float>1.1754943508222875e-38 else k[0]
-        return fastloss_f32_from_bits(bits32 - ((exponent32 - <uint32_t>128) << 23)) - <float>1
+        least, up, shift = <float>1.1754943508222875e-38, <float>33554432.0, <float>25  # 2^25
+    up = x * up
+    f = mantissa_of_normal(up if x < least else x, k)
+    shift = k[0] - shift
+    k[0] = shift if x < least else k[0]
+    return f
+
+
+cdef inline real mantissa_of_normal(real x, real* k) noexcept nogil:
+    """The same for an x in the normal range."""
+    # The offset keeps the exponent positive: the ISAs before v4 neither shift signed 64-bit integers nor convert them.
+    cdef uint64_t offset64 = <uint64_t>1024 << 52
+    cdef uint32_t offset32 = <uint32_t>128 << 23
+    cdef uint64_t bits64, exponent64
+    cdef uint32_t bits32, exponent32
+    if real is double:
+        bits64 = fastloss_bits_from_f64(x)
+        exponent64 = bits64 - <uint64_t>0x3fe6a09e667f3bcd + offset64
+        k[0] = fastloss_f64_from_bits((exponent64 >> 52) | <uint64_t>0x4330000000000000) - <double>4503599627371520.0
+        return fastloss_f64_from_bits(bits64 + offset64 - (exponent64 & <uint64_t>0xfff0000000000000)) - <double>1
+    else:
+        bits32 = fastloss_bits_from_f32(x)
+        exponent32 = bits32 - <uint32_t>0x3f3504f3 + offset32
+        k[0] = fastloss_f32_from_bits((exponent32 >> 23) | <uint32_t>0x4b000000) - <float>8388736.0
+        return fastloss_f32_from_bits(bits32 + offset32 - (exponent32 & <uint32_t>0xff800000)) - <float>1
+
+
+cdef inline real inverse_power(real u, real* k) noexcept nogil:
+    """2^-k with u = 2^k·m and 3/4 < m <= 3/2, for 1 <= u < inf."""
+    # With t = u - 1 before its rounding, 2^-k·(1 + t) - 1 then has no more digits than t.
+    cdef uint64_t power64
+    cdef uint32_t power32
+    if real is double:
+        power64 = (fastloss_bits_from_f64(u) - <uint64_t>0x3fe8000000000001) & <uint64_t>0x7ff0000000000000
+        k[0] = fastloss_f64_from_bits((power64 >> 52) | <uint64_t>0x4330000000000000) - <double>4503599627370496.0
+        return fastloss_f64_from_bits(<uint64_t>0x3ff0000000000000 - power64)
+    else:
+        power32 = (fastloss_bits_from_f32(u) - <uint32_t>0x3f400001) & <uint32_t>0x7f800000
+        k[0] = <int32_t>(power32 >> 23)
+        return fastloss_f32_from_bits(<uint32_t>0x3f800000 - power32)
 
 
 # log(x)        domain [0, inf]
@@ -429,8 +578,8 @@ cdef inline real log_high(real x, real* low) noexcept nogil:
 
 cdef inline real log_parts(real k, real f, real* low) noexcept nogil:
     """k·log 2 + log(1 + f) = high + low, for sqrt(1/2) <= 1 + f < sqrt(2)."""
-    cdef real rest, tail, high, part
-    rest = log_rest(f)
+    cdef real rest = log_rest(f)
+    cdef real tail, high, part
     if real is double:
         high = k * <double>0.6931471805598903  # exact, as is the sum below with its remainder
         tail = mad(k, <double>5.497923018708371e-14, -rest)
@@ -438,7 +587,7 @@ cdef inline real log_parts(real k, real f, real* low) noexcept nogil:
         high = k * <float>0.693145751953125
         tail = mad(k, <float>1.4286068e-06, -rest)
     part = high + f
-    tail += (high - (part - (part - high))) + (f - (part - high))
+    tail += f - (part - high)  # what the sum has lost: high is 0, or larger than f
     high = part + tail
     low[0] = tail - (high - part)
     return high
@@ -479,20 +628,74 @@ cdef inline real mantissa_sum(real u, real c, real c_low, real* k, real* low) no
     return total
 
 
-# log1p_rest(x) domain [0, inf]
-#   float64     max 2.60 ulp at 0x1.68f59ad7aa1c9p-23
-#   float32     max 2.64 ulp at 0x1.08c9dp-3
-cdef inline real log1p_rest(real x) noexcept nogil:
-    """x - log(1 + x), without cancellation."""
-    # For k = 0 f is x, and the result log_rest(x); else x - k·log 2 - f + log_rest(f), of which the first is exact.
-    cdef real u = x + <real>1
-    cdef real k, low
-    cdef real f = mantissa_sum(u, x - (u - <real>1), <real>0, &k, &low)
-    cdef real rest = mad(f, low, log_rest(f) - low)
+cdef inline real log_quotient(real a, real a_low, real b, real b_low, real difference, real difference_low,
+                              real offset, real* k, real* low, real* inverse, real* error) noexcept nogil:
+    """log((a + a_low)/(b + b_low)) + offset·log 2 as k·log 2 + returned + low, and 1/(a + a_low) as
+    inverse·(1 + error), with one division, for a and b between about 2^-500 and 2^500 (float32: 2^-60 and 2^60). The
+    difference, of a and b with their lows, counts where k is 0."""
+    # A power of 2 brings b to between 2/3 and 3/2 of a: the bits of a number are, nearly, its logarithm. Then
+    # log(a/b) = 2·atanh(t/2), t = n/h with n = a - b, which is exact, and h = (a + b)/2.
+    cdef real power, n, n_low, h, h_low, t, w, scaled
+    cdef uint64_t bits64
+    cdef uint32_t bits32
+    cdef bint near
     if real is double:
-        return mad(k, <double>-0.6931471805598903, x) - f + mad(k, <double>-5.497923018708371e-14, rest)
+        bits64 = fastloss_bits_from_f64(a) - fastloss_bits_from_f64(b) + <uint64_t>0x3ff8000000000000
+        power = fastloss_f64_from_bits(bits64 & <uint64_t>0xfff0000000000000)
+        k[0] = fastloss_f64_from_bits((bits64 >> 52) | <uint64_t>0x4330000000000000)
+        k[0] = k[0] - (<double>4503599627371519.0 - offset)
     else:
-        return mad(k, <float>-0.693145751953125, x) - f + mad(k, <float>-1.4286068e-06, rest)
+        bits32 = fastloss_bits_from_f32(a) - fastloss_bits_from_f32(b) + <uint32_t>0x3fc00000
+        power = fastloss_f32_from_bits(bits32 & <uint32_t>0xff800000)
+        k[0] = fastloss_f32_from_bits((bits32 >> 23) | <uint32_t>0x4b000000)
+        k[0] = k[0] - (<float>8388735.0 - offset)
+    near = k[0] == <real>0
+    b = b * power
+    b_low = b_low * power
+    n = a - b
+    h = mad(<real>-0.5, n, a)
+    h_low = mad(<real>0.5, a_low + b_low, mad(<real>-0.5, n, a - h))
+    n_low = a_low - b_low
+    n = difference if near else n
+    n_low = difference_low if near else n_low
+    w = <real>1 / (a * h)
+    inverse[0] = h * w
+    error[0] = mad(-inverse[0], a_low, remainder(<real>1, a, inverse[0]))
+    scaled = a * w
+    t = n * scaled
+    low[0] = (remainder(n, h, t) + mad(-t, h_low, n_low)) * scaled
+    w = t * t
+    if real is double:
+        low[0] = mad(t * w, polynomial7[real](
+            w, <double>0.0833333333333411, 0.012499999998771683, 0.0022321429227992163, 0.00043402611625112955,
+            8.880083635313587e-05, 1.861460549592339e-05, 4.692617166077552e-06), low[0])
+    else:
+        low[0] = mad(t * w, polynomial3[real](w, <float>0.083333686, 0.012486757, 0.0023723133), low[0])
+    return t
+
+
+cdef inline real plus_log_2(real k, real x, real low) noexcept nogil:
+    """k·log 2 + x + low, of log_quotient."""
+    if real is double:
+        return mad(k, <double>0.6931471805598903, x + mad(k, <double>5.497923018708371e-14, low))
+    else:
+        return mad(k, <float>0.693145751953125, x + mad(k, <float>1.4286068e-06, low))
+
+
+cdef inline real plus_log_2_high(real k, real x, real low, real* rest) noexcept nogil:
+    """The same as returned + rest."""
+    cdef real whole, sum_, high
+    if real is double:
+        whole = k * <double>0.6931471805598903  # exact
+        low = mad(k, <double>5.497923018708371e-14, low)
+    else:
+        whole = k * <float>0.693145751953125
+        low = mad(k, <float>1.4286068e-06, low)
+    sum_ = whole + x
+    low = low + (x - (sum_ - whole))
+    high = sum_ + low
+    rest[0] = low - (high - sum_)
+    return high
 
 
 cdef inline real log_ratio(real a, real b) noexcept nogil:
@@ -507,45 +710,47 @@ cdef inline real log_ratio(real a, real b) noexcept nogil:
 #   float64     max 1.83 ulp at 0x1.b86554f27a10bp-2
 #   float32     max 1.85 ulp at 0x1.bc774ep-2
 cdef inline real atan(real x) noexcept nogil:
-    return atan_ratio(x, <real>1)
-
-
-cdef inline real atan_ratio(real a, real b) noexcept nogil:
-    """atan(a / b) for a >= 0, b > 0 and a + b finite or a infinite, with one division."""
     # Around 0, pi/4 and pi/2, at most tan(pi/8) away in each.
-    cdef bint far = a > <real>2.414213562373095 * b
-    cdef bint near = a < <real>0.41421356237309503 * b
-    cdef real numerator = a - b
-    cdef real denominator = a + b
-    cdef real high, low, t, w
-    numerator = -b if far else numerator
-    denominator = a if far else denominator
-    numerator = a if near else numerator
-    denominator = b if near else denominator
+    cdef real one = <real>1
+    cdef bint far = x > <real>2.414213562373095
+    cdef bint near = x < <real>0.41421356237309503
+    cdef real numerator = x - one
+    cdef real denominator = x + one
+    cdef real high, low, t
+    numerator = -one if far else numerator
+    denominator = x if far else denominator
+    numerator = x if near else numerator
+    denominator = one if near else denominator
     t = numerator / denominator
-    w = t * t
     if real is double:
         high = <double>1.5707963267948966 if far else <double>0.7853981633974483
         low = <double>6.123233995736766e-17 if far else <double>3.061616997868383e-17
-        w = w * polynomial11[real](
+    else:
+        high = <float>1.5707964 if far else <float>0.7853982
+        low = <float>-4.371139e-08 if far else <float>-2.1855694e-08
+    high = <real>0 if near else high
+    low = <real>0 if near else low
+    return high + (t + mad(t, atan_tail(t), low))
+
+
+cdef inline real atan_tail(real t) noexcept nogil:
+    """atan(t)/t - 1, for |t| <= tan(pi/8)."""
+    cdef real w = t * t
+    if real is double:
+        return w * polynomial11[real](
             w, <double>-0.3333333333333333, 0.19999999999996249, -0.14285714284775008, 0.11111111022333395,
             -0.09090904824725113, 0.07692188256720497, -0.06664575780588049, 0.05858659540285397,
             -0.050879153647034596, 0.039297886136655004, -0.019252756991150186)
     else:
-        high = <float>1.5707964 if far else <float>0.7853982
-        low = <float>-4.371139e-08 if far else <float>-2.1855694e-08
-        w = w * polynomial5[real](w, <float>-0.3333333, 0.19999519, -0.14263654, 0.10742208, -0.06449571)
-    high = <real>0 if near else high
-    low = <real>0 if near else low
-    return high + (t + mad(t, w, low))
+        return w * polynomial5[real](w, <float>-0.3333333, 0.19999519, -0.14263654, 0.10742208, -0.06449571)
 
 
-cdef inline real times_two_over_pi(real x) noexcept nogil:
-    """2/pi·x, with the constant in two parts."""
+cdef inline real times_two_over_pi(real x, real tail) noexcept nogil:
+    """2/pi·x·(1 + tail) for a small tail, with the constant in two parts."""
     if real is double:
-        return mad(x, <double>0.6366197723675814, x * <double>-3.935735335036497e-17)
+        return mad(x, <double>0.6366197723675814, x * mad(tail, <double>0.6366197723675814, -3.935735335036497e-17))
     else:
-        return mad(x, <float>0.63661975, x * <float>2.5682553e-08)
+        return mad(x, <float>0.63661975, x * mad(tail, <float>0.63661975, <float>2.5682553e-08))
 
 
 cdef inline real power_of(real gamma, real high, real low) noexcept nogil:
@@ -556,26 +761,88 @@ cdef inline real power_of(real gamma, real high, real low) noexcept nogil:
     return exp_sum(exponent, rest)
 
 
+cdef inline real exp_product(real x, real whole, real power) noexcept nogil:
+    """exp((whole - power)·x), for a result in the normal range, with all digits of the exponent."""
+    cdef real a = whole - power
+    cdef real a_low = difference_rest(whole, power, a)
+    cdef real magic = magic_of_power(x)
+    cdef real shifted, k, r
+    if real is double:
+        shifted = mad(<double>1.4426950408889634 * a, x, magic)
+        k = shifted - magic
+        r = mad(k, <double>-5.497923018708371e-14, -remainder(k * <double>0.6931471805598903, a, x))
+    else:
+        shifted = mad(<float>1.442695 * a, x, magic)
+        k = shifted - magic
+        r = mad(k, <float>-1.4286068e-06, -remainder(k * <float>0.693145751953125, a, x))
+    return times_power(exp_near_minus_1(mad(a_low, x, r)), shifted)
+
+
+cdef inline real power_reduced(real x, real whole, real power, real* shifted) noexcept nogil:
+    """r with x^(whole - power) = exp(r)·2^n, n for times_power; for an x and a result in the normal range."""
+    # With x = 2^k·(1 + f), the exponent is that of 2^n·exp((a·k - n)·log 2 + a·log(1 + f)).
+    cdef real a = whole - power
+    cdef real a_low = difference_rest(whole, power, a)
+    cdef real k, log2_x, part, product, r
+    cdef real f = mantissa_of_normal(x, &k)
+    cdef real rest = log_rest(f)
+    cdef real magic = magic_of_power(x)
+    log2_x = mad(f - rest, <real>1.4426950408889634, k)
+    shifted[0] = mad(a, log2_x, magic)
+    part = -remainder(shifted[0] - magic, a, k)
+    product = a * f
+    r = mad(a_low * <real>0.6931471805599453, log2_x, mad(-a, rest, product_rest(a, f, product)))
+    if not FASTLOSS_FUSED:
+        r = r + product_rest(part, <real>0.6931471805599453, part * <real>0.6931471805599453)
+    return r + mad(part, <real>0.6931471805599453, product)
+
+
 cdef inline real exponent_of(real gamma, real gamma_low, real high, real low, real* rest) noexcept nogil:
     """(gamma + gamma_low)·(high + low) as a number, returned, and its rest; no rest where no exponential needs one."""
-    cdef real exponent = gamma * high
-    low = product_rest(gamma, high, exponent) + mad(gamma, low, gamma_low * high)
-    low = low if low == low else <real>0
+    cdef real exponent = exponent_in(gamma, gamma_low, high, low, rest)
+    low = rest[0] if rest[0] == rest[0] else <real>0
     rest[0] = low if absolute(exponent) < <real>1600 else <real>0
     return exponent
 
 
-cdef inline real difference_rest(real a, real b, real difference) noexcept nogil:
-    """a - b - difference, exactly, where difference is a - b rounded (Knuth's two-sum); 0 where that is no number."""
+cdef inline real exponent_in(real gamma, real gamma_low, real high, real low, real* rest) noexcept nogil:
+    """The same of moderate numbers."""
+    cdef real exponent = gamma * high
+    rest[0] = product_rest(gamma, high, exponent) + mad(gamma, low, gamma_low * high)
+    return exponent
+
+
+cdef inline real exact_difference_rest(real a, real b, real difference) noexcept nogil:
+    """a - b - difference, exactly, where difference is a - b rounded (Knuth's two-sum)."""
     cdef real part = difference - a
-    cdef real rest = (a - (difference - part)) - (b + part)
+    return (a - (difference - part)) - (b + part)
+
+
+cdef inline real difference_rest(real a, real b, real difference) noexcept nogil:
+    """The same; 0 where that is no number."""
+    cdef real rest = exact_difference_rest(a, b, difference)
     return rest if rest == rest else <real>0
+
+
+cdef inline real sum_rest(real a, real b, real sum_) noexcept nogil:
+    """a + b - sum, exactly, where sum is a + b rounded (Dekker's fast two-sum)."""
+    cdef real larger = a if a > b else b
+    cdef real smaller = b if a > b else a
+    return smaller - (sum_ - larger)
 
 
 cdef inline real quotient_rest(real a, real b, real quotient) noexcept nogil:
     """a / b - quotient, where quotient is a / b rounded; 0 where that is no number."""
     cdef real rest = remainder(a, b, quotient) / b
     return rest if rest - rest == <real>0 else <real>0
+
+
+cdef inline real quotient_by(real a, real b, real reciprocal) noexcept nogil:
+    """a / b, from about 1/b: no division where the ISA has fused multiply-adds."""
+    cdef real quotient = a * reciprocal
+    if FASTLOSS_FUSED:
+        return mad(mad(-quotient, b, a), reciprocal, quotient)
+    return a / b
 
 
 cdef inline real remainder(real a, real b, real quotient) noexcept nogil:
@@ -589,18 +856,20 @@ cdef inline real remainder(real a, real b, real quotient) noexcept nogil:
 
 cdef inline real product_rest(real a, real b, real product) noexcept nogil:
     """a·b - product, exactly, where product is a·b rounded."""
-    # Without a fused multiply-add: Dekker's splitting in halves (Dekker 1971). Overflows near the largest numbers.
-    cdef real a_high, a_low, b_high, b_low, splitter
+    # Without a fused multiply-add: products of halves (Dekker 1971), the upper ones cut out of the bits.
+    cdef real a_high, a_low, b_high, b_low
     if FASTLOSS_FUSED:
         return mad(a, b, -product)
-    if real is double:
-        splitter = <double>134217729.0
-    else:
-        splitter = <float>4097.0
-    a_high = splitter * a
-    a_high = a_high - (a_high - a)
+    a_high = upper_half(a)
     a_low = a - a_high
-    b_high = splitter * b
-    b_high = b_high - (b_high - b)
+    b_high = upper_half(b)
     b_low = b - b_high
     return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+cdef inline real upper_half(real x) noexcept nogil:
+    """x without the lower half of its digits."""
+    if real is double:
+        return fastloss_f64_from_bits(fastloss_bits_from_f64(x) & <uint64_t>0xfffffffff8000000)
+    else:
+        return fastloss_f32_from_bits(fastloss_bits_from_f32(x) & <uint32_t>0xfffff000)

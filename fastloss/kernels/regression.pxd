@@ -5,9 +5,12 @@
 # let a NaN of r through by themselves.
 
 from .math cimport (
-    absolute, cosh_minus_1, difference_rest, exp_in, exp_sum, exp_tail, expm1_sum, exponent_of, log1p_rest, log1p_unit,
-    log_high, log_parts, log_ratio, log_rest, mad, mantissa_sum, product_rest, quotient_rest, sqrt, times_exp,
-    times_exp_by, with_sign_of, remainder,
+    FASTLOSS_FUSED, absolute, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1, exp_negative_parts,
+    exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, larger_of, log1p_unit,
+    log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal,
+    plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6, polynomial8, power_reduced,
+    product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by, times_power, unit_of,
+    unlift, with_sign_of, with_sign_times,
 )
 from .types cimport real
 
@@ -150,17 +153,22 @@ ctypedef fused RegressionLoss:
     TweedieLoss
     NegativeBinomial
 
+# Long formulas, parts of which shorter loops compute ahead: a core looks ahead some hundred instructions, not elements.
+# PARTS is how far the parts of one element are apart.
+cdef enum:
+    PARTS = 1024
+
 # Of two predictions: y_pred has shape (n, 2).
 ctypedef fused PairLoss:
     GaussianNLL
 
 
-cdef inline void regression(const RegressionLoss* p, real y, real z, real v, bint wide,
+cdef inline void regression(const RegressionLoss* p, real y, real z, real v, const real* parts, bint wide,
                             real* loss, real* gradient, real* hessian) noexcept nogil:
     if RegressionLoss in LightLoss:
         light(p, y, z, v, loss, gradient, hessian)
     elif RegressionLoss is PseudoHuber:
-        pseudo_huber(y, z, <real>p.delta, loss, gradient, hessian)
+        root_loss(y, z, <real>p.delta, False, loss, gradient, hessian)
     elif RegressionLoss is LogCosh:
         log_cosh(y, z, loss, gradient, hessian)
     elif RegressionLoss is Fair:
@@ -176,9 +184,29 @@ cdef inline void regression(const RegressionLoss* p, real y, real z, real v, bin
     elif RegressionLoss in GammaLoss:
         gamma(p, y, z, wide, loss, gradient, hessian)
     elif RegressionLoss in TweedieLoss:
-        tweedie(p, y, z, wide, loss, gradient, hessian)
+        tweedie(p, y, z, parts, wide, loss, gradient, hessian)
     elif RegressionLoss is NegativeBinomial:
-        negative_binomial(y, z, <real>p.dispersion, wide, loss, gradient, hessian)
+        negative_binomial(y, z, parts, <real>p.dispersion, wide, loss, gradient, hessian)
+
+
+cdef inline void regression_parts(const RegressionLoss* p, Py_ssize_t n, const real* y, const real* z, bint with_loss,
+                                  bint wide, real* parts) noexcept nogil:
+    cdef real* second = parts + <int>PARTS
+    cdef real* third = second + <int>PARTS
+    cdef real* fourth = third + <int>PARTS
+    cdef Py_ssize_t i
+    if RegressionLoss is NegativeBinomial:
+        for i in range(n):
+            parts[i] = negative_binomial_exponential(z[i], <real>p.dispersion, wide, &second[i])
+            if with_loss:
+                third[i] = second[i] / (second[i] + <real>2)
+    elif RegressionLoss is TweedieDeviance or RegressionLoss is TweedieIdentity:
+        if with_loss:
+            for i in range(n):
+                parts[i] = power_reduced(absolute(y[i]), <real>2, <real>p.power, &second[i])
+        if RegressionLoss is TweedieIdentity:
+            for i in range(n):
+                third[i] = power_reduced(z[i], <real>1, <real>p.power, &fourth[i])
 
 
 # ---- losses of the residual ------------------------------------------------------------------------------------------
@@ -249,120 +277,182 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
         hessian[0] = zero
 
 
-cdef inline real with_sign_times(real x, real sign) noexcept nogil:
-    """x, or -x where `sign` is negative."""
-    return -x if sign < <real>0 else x
-
-
 cdef inline real residual_rest(real y, real z, real r) noexcept nogil:
     """What rounding took from |r|."""
     return with_sign_times(difference_rest(z, y, r), r)
 
 
-cdef inline real smaller_ratio(real y, real z, real r, real c, real* low) noexcept nogil:
-    """|r|/c or c/|r|, whichever is at most 1, and what rounding took from it."""
-    cdef real a = absolute(r)
-    cdef bint inner = a <= c
-    cdef real smaller = a if inner else c
-    cdef real larger = c if inner else a
-    cdef real ratio = smaller / larger
-    cdef real rest = residual_rest(y, z, r)
-    low[0] = quotient_rest(smaller, larger, ratio) + (rest if inner else -ratio * rest) / larger
-    return ratio
-
-
-cdef inline void pseudo_huber(real y, real z, real delta, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With t the smaller of |r| and delta over the larger, and s = sqrt(1 + t²), sqrt(delta² + r²) is larger·s: no
-    # square overflows.
+cdef inline void root_loss(real y, real z, real c, bint relative,
+                           real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With s = sqrt(c² + r²): c·r²/(s + c), c·r/s and (c/s)³, or, `relative`, all of these over c². One division by
+    # s·(s + c) serves both quotients, each with a step of correction. Here s and d stand for s and c in a unit near c,
+    # and t for a residual of at most 2^480 units (float32: 2^56), so that no square overflows.
     cdef real one = <real>1
-    cdef real r = z - y
-    cdef real a = absolute(r)
-    cdef bint inner = a <= delta
-    cdef real t_low
-    cdef real t = smaller_ratio(y, z, r, delta, &t_low)
-    cdef real square = mad(t, t, one)
-    cdef real s = sqrt(square)
-    cdef real part = one if inner else t
-    cdef real curve = part * part * part / (square * s)
-    loss[0] = (a if inner else delta) / (s + part) * a
-    gradient[0] = with_sign_of((a if inner else delta) / s, r)
-    # three powers of t or s take three times its rounding
-    t_low = <real>3 * (-t * t_low if inner else t_low / t) / square
-    hessian[0] = mad(curve, t_low, curve) if t > <real>0 else curve
+    cdef real unit = unit_of(c)
+    cdef real outer = unit if relative else one  # of the residual
+    cdef real inner = one if relative else unit
+    cdef real d = c * unit
+    cdef real square = d * d
+    cdef real top = one / d if relative else d
+    cdef real r = (z - y) * outer
+    cdef real r_low = difference_rest(z, y, z - y) * outer
+    cdef real most, x, t, whole, s, sum_, inverse, slope, chord, rest, power, scale
+    if real is double:
+        most = one / mad(inner, <double>3.2033329522929615e-145, <double>1.1125369292536007e-308)  # 2^-480, and not inf
+    else:
+        most = one / mad(inner, <float>1.3877787807814457e-17, <float>5.877471754111438e-39)  # 2^-56
+    x = r if r < most else most
+    x = x if x > -most else -most
+    t = x * inner
+    whole = mad(t, t, square)
+    s = sqrt(whole)
+    sum_ = s + d
+    inverse = top / (s * sum_)
+    slope = sum_ * inverse
+    slope = mad(slope, remainder(top, s, slope) * (one / top), slope)
+    chord = s * inverse
+    rest = mad(chord, sum_ - s - d, remainder(top, sum_, chord))
+    chord = mad(chord, rest * (one / top), chord)
+    loss[0] = mad(r_low, x * slope, r * (x * chord))
+    gradient[0] = x * (slope * outer)
+    # (d/s)³ by a step of Newton, with what rounding took from r, d² and t² + d²
+    slope = slope * square if relative else slope
+    power = slope * slope
+    r_low = r_low * inner if x == r else <real>0
+    rest = whole - square
+    rest = mad(<real>2 * t, r_low, (square - (whole - rest)) - remainder(rest, t, t))
+    rest = mad(-power, rest, remainder(square, whole, power) + product_rest(d, d, square) * (one - power))
+    scale = top * top if relative else one
+    hessian[0] = mad(<real>1.5 / square * scale, rest, scale) * (power * outer) * (slope * outer)
 
 
 cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # log(cosh(r) - 1 + 1) near 0, |r| - log 2 + log1p(exp(-2|r|)) elsewhere; exponentials double the rounding of r.
-    cdef real r = z - y
-    cdef real a = absolute(r)
-    cdef real low = residual_rest(y, z, r) if a < <real>1000 else <real>0
-    cdef bint near = a < <real>0.75
-    cdef real e = exp_sum(<real>-2 * a, <real>-2 * low)
-    cdef real t = expm1_sum(<real>-2 * a, <real>-2 * low)
-    cdef real d = t + <real>2
-    cdef real grown = cosh_minus_1(a if near else <real>0) + a * low
-    cdef real logarithm = log1p_unit(grown if near else e)
-    cdef real far
-    if real is double:
-        far = (a - <double>0.6931471805598903) + (logarithm + (low - <double>5.497923018708371e-14))
-    else:
-        far = (a - <float>0.693145751953125) + (logarithm + (low - <float>1.4286068e-06))
-    loss[0] = logarithm if near else far
-    gradient[0] = with_sign_of(-t / d, r)
-    hessian[0] = <real>4 * (e / mad(e, e + <real>2, <real>1))
-
-
-cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # t = |r|/c; t - log1p(t) is t²/2 - t³/3 near 0, and all t far out.
+    # With e = exp(-2|r|): tanh |r| = (1 - e)/(1 + e), and log cosh r is a series in r² near 0, elsewhere
+    # |r| - log 2 + log1p(e), where log1p(e) = e - s·(e - tail) with s = e/(2 + e), as in log1p_unit.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real r = z - y
     cdef real a = absolute(r)
-    cdef real t = a / c
-    cdef real near = <real>0.5 * a * mad(t, <real>-2 / <real>3 * a, a)
-    cdef real t_low = quotient_rest(a, c, t) + residual_rest(y, z, r) / c
-    cdef real value = c * (c * (log1p_rest(t) + t_low * (t / (one + t))))
-    cdef bint inner = a <= c
-    cdef real low
-    cdef real ratio = smaller_ratio(y, z, r, c, &low)
-    cdef real d = one + ratio
-    cdef real part = (one if inner else ratio) / d
-    cdef real tiny, huge
+    cdef real square = a * a
+    cdef bint positive
+    cdef real power, lifted, series, tail, near, far, tanh, curve, low
+    cdef real q = exp_negative_parts(a + a, &power, &lifted)
+    cdef real e = mad(power, q, power)
+    cdef real s = e / (e + <real>2)
+    cdef real w = s * s
     if real is double:
-        tiny = <double>1e-8
-        huge = <double>1e20
+        series = polynomial10[real](
+            square, <double>-0.08333333333333114, 0.022222222221921942, -0.006746031731811414, 0.0021869485196432717,
+            -0.0007385984418379891, 0.00025654258187516856, -9.078387375106071e-05, 3.205530707720216e-05,
+            -1.0332181253220702e-05, 2.2009031530640504e-06)
+        tail = w * polynomial6[real](
+            w, <double>0.6666666666666101, 0.4000000000516803, 0.2857142688174344, 0.22222486276165274,
+            0.1816047927615864, 0.1624230210572265)
+        far = (a - <double>0.6931471805598903) + (e - mad(s, e - tail, <double>5.497923018708371e-14))
+        positive = a < <double>375  # beyond, the Hessian is 0
     else:
-        tiny = <float>1e-4
-        huge = <float>1e10
-    value = near if t < tiny else value
-    loss[0] = c * a if t > huge else value
-    gradient[0] = with_sign_of((a if inner else c) / d, r)
-    # what roundings took from numerator, denominator and quotient
-    part = part + ((zero if inner else low) - part * (low + (ratio - (d - one)))) / d + quotient_rest(
-        one if inner else ratio, d, part)
+        series = polynomial4[real](square, <float>-0.08333271, 0.022204915, -0.006595129, 0.0016519611)
+        tail = w * polynomial3[real](w, <float>0.666667, 0.39990664, 0.2939404)
+        far = (a - <float>0.693145751953125) + (e - mad(s, e - tail, <float>1.4286068e-06))
+        positive = a < <float>55
+    near = mad(<real>0.5 * a, a, square * (square * series))
+    loss[0] = near if a < <real>0.6 else far
+    tanh = mad(-power, q, one - power) / (e + one)
+    gradient[0] = with_sign_of(tanh, r)
+    # 1 - tanh², in which exponentials double the rounding of r
+    low = residual_rest(y, z, r) if positive else zero
+    curve = (lifted if positive else zero) * (<real>4 * (one + q) / mad(e, e + <real>2, one))
+    hessian[0] = unlift(mad(curve, <real>-2 * tanh * low, curve))
+
+
+cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
+    # With t = |r|/c and 1 + t = 2^k·(1 + f) the loss is c²·(t - k·log 2 - log(1 + f)). With s = f/(2 + f),
+    # f - log(1 + f) = s·(f - s²·P(s²)) = f²·h, which leaves r²·h for k = 0, where f = t.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real inverse, huge, a, t, u, k, scale, f, part, s, h, far, factor, value, product, slope, low, most
+    cdef real r = z - y
+    cdef real size = absolute(r)
+    cdef bint inner
+    if real is double:
+        most = <double>1.7976931348623157e+308
+        huge = c * <double>3.599131035634557e+162  # 2^540
+    else:
+        most = <float>3.4028227e+38  # a little less, so that products of it round to numbers
+        c = larger_of(c, <float>2.350988701644575e-38)  # 2^-125: 1/c is a number
+        huge = smaller_of(c * <float>7.555786372591432e+22, most)  # 2^76
+    inverse = one / c
+    a = size if size < huge else huge  # beyond, only the loss grows, and it by c·|r|
+    t = a * inverse
+    u = t + one
+    inner = u <= <real>1.5
+    scale = inverse_power(u, &k)
+    f = mad(t, scale, scale - one)  # exactly
+    part = one / (f + <real>2)
+    s = f * part
+    if real is double:
+        h = mad(-s * part * part, polynomial8[real](
+            s * s, <double>0.6666666666666664, 0.4000000000003021, 0.2857142856115776, 0.22222223788446158,
+            0.18181691717037848, 0.15390391635064257, 0.13183987185316368, 0.13782337848508025), part)
+        far = (mad(k, <double>-0.6931471805598903, t) - f) + mad(k, <double>-5.497923018708371e-14, f * f * h)
+    else:
+        h = mad(-s * part * part, polynomial4[real](
+            s * s, <float>0.6666666, 0.40001082, 0.2849215, 0.24349815), part)
+        far = (mad(k, <float>-0.693145751953125, t) - f) + mad(k, <float>-1.4286068e-06, f * f * h)
+    slope = a / u
+    # the loss with what roundings took from t, which moves it by t/(1 + t), and from the first of two products
+    factor = a if inner else c
+    value = h if inner else far
+    product = factor * value
+    low = remainder(a, c, t)
+    value = mad(low, zero if inner else slope * inverse, product_rest(factor, value, product)) + (size - a)
+    value = factor * value
+    if FASTLOSS_FUSED:
+        loss[0] = absolute(mad(factor, product, value))  # the value may be -inf where the loss is beyond all numbers
+    else:
+        loss[0] = mad(factor, product, value if value > -most else -most)
+    gradient[0] = with_sign_of(slope, r)
+    # 1/(1 + t)², with what roundings took from r, t, u and 1/u
+    low = mad(low + (residual_rest(y, z, r) if size < huge else zero), inverse, t - (u - one))
+    part = one / u
+    part = mad(part, remainder(one, u, part) - part * low, part)
     hessian[0] = part * part
 
 
 cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # w = 1 - u = (1 - x)(1 + x), x = |r|/c, where 1 - u would cancel; u(3 - 3u + u²) = u(1 + w + w²).
+    # w = 1 - u = x(1 - x/4), x = 2(1 - |r|/c), where 1 - u would cancel; u(3 - 3u + u²) = u(1 + w + w²).
     cdef real zero = <real>0
     cdef real one = <real>1
+    cdef real two = <real>2
+    cdef real sixth = one / <real>6
+    cdef real half_c, inverse, rest, difference, below, low, x, x_low, quarter, high, w, value, slope, curve
     cdef real r = z - y
     cdef real a = absolute(r)
-    cdef real rest = residual_rest(y, z, r)
-    cdef real below = c - a
-    cdef real below_low = difference_rest(c, a, below) - rest
-    cdef real first = below / c
-    cdef real first_low = quotient_rest(below, c, first) + below_low / c
-    cdef real x = a / c
-    cdef real second = one + x
-    cdef real second_low = (x - (second - one)) + (quotient_rest(a, c, x) + rest / c)
-    cdef real w = first * second
-    w = w + (product_rest(first, second, w) + mad(first, second_low, first_low * second))
-    cdef bint inside = w > zero
-    cdef real value = r / <real>6 * r * mad(w, w, one + w)
-    cdef real slope = r * w * w
-    cdef real curve = w * mad(<real>5, w, <real>-4)
+    cdef bint inside
+    cdef real tiny
+    if real is double:
+        tiny = <double>1e-300
+    else:
+        tiny = <float>1e-30
+        c = larger_of(c, <float>2.350988701644575e-38)  # 2^-125: 2/c is a number
+    half_c = <real>0.5 * c
+    inverse = one / half_c
+    rest = exact_difference_rest(z, y, r)
+    difference = c - a
+    low = ((c - difference) - a) - with_sign_times(rest, r)  # c is the larger where it matters
+    below = difference + low
+    inside = below > zero
+    x = below * inverse
+    x_low = (remainder(below, half_c, x) + (low - (below - difference))) * inverse
+    if not FASTLOSS_FUSED:  # where products are subnormal, so are remainders, and x is good enough
+        x_low = x_low if below > tiny else zero
+    quarter = <real>0.25 * x
+    high = remainder(x, quarter, x)
+    low = mad(mad(-two, quarter, one), x_low, remainder(x - high, quarter, x))
+    w = high + low
+    value = r * (mad(two, rest, r) * mad(w, mad(w, sixth, sixth), sixth))
+    slope = r * high * mad(two, low, high)  # r·w²
+    curve = w * mad(<real>5, w, <real>-4)
     loss[0] = value if inside else c / <real>6 * c
     gradient[0] = slope if inside else zero
     hessian[0] = curve if inside else zero
@@ -370,9 +460,8 @@ cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real*
 
 cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
                         real* loss, real* gradient, real* hessian) noexcept nogil:
-    # x = |r|/c and u = x²/b, b = |alpha - 2|, each with the rest that rounding took; L = log(1 + u):
-    # loss b/alpha·expm1(alpha/2·L), gradient x/sqrt(1 + u)·exp((alpha - 1)/2·L)/c, and
-    # Hessian exp((alpha - 2)/2·L)·(1 + (alpha - 1)·u)/(1 + u)/c².
+    # x = |r|/c and u = x²/b, b = |alpha - 2|. With L = log(1 + u) and E = exp(alpha/2·L): loss b/alpha·(E - 1),
+    # gradient r/c²·E/(1 + u), and Hessian E·(1 + (alpha - 1)·u)/(1 + u)²/c².
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real two = <real>2
@@ -380,9 +469,9 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
     cdef real r = z - y
     cdef real a = absolute(r)
     cdef real x = a / c
-    cdef real x_low = (remainder(a, c, x) + residual_rest(y, z, r)) * (one / c)
-    cdef real alpha, b, b_low, square, square_low, u, u_low, sum_, k, f, f_low, high, low, root, inverse, part
-    cdef real slope, curve, value, exponent, rest, limit, down, offset, tiny, infinite_log
+    cdef real alpha, alpha_1, alpha_1_low, b, b_low, unit, root, base, base_low, factor, factor_low
+    cdef real constant, constant_low, x_low, r_low, square, square_low, sum_, sum_low, limit, down, shift, offset
+    cdef real k, high, low, inverse, error, value, slope, curve, curve_low, part, exponent, rest
     cdef bint far
 
     if RobustLoss is RobustSquare:
@@ -390,22 +479,11 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
         gradient[0] = with_sign_of(x / c, r)
         hessian[0] = one / c / c
 
-    elif RobustLoss is RobustRoot:  # sqrt(1 + x²) - 1, with the ratio t as in pseudo_huber
-        far = x > one
-        part = smaller_ratio(y, z, r, c, &low)
-        square = mad(part, part, one)
-        root = sqrt(square)
-        inverse = (one if far else part) / root
-        value = x / (root + (part if far else one))
-        value = value if far else value * part
-        loss[0] = mad(x_low, inverse, value) if x_low - x_low == zero else value
-        gradient[0] = with_sign_of(inverse / c, r)
-        curve = part / c * (part / c) * part
-        curve = (curve if far else one / c / c) / (square * root)
-        low = <real>3 * (low / part if far else -part * low) / square
-        hessian[0] = mad(curve, low, curve) if part > zero else curve
+    elif RobustLoss is RobustRoot:
+        root_loss(y, z, c, True, loss, gradient, hessian)
 
     elif RobustLoss is RobustExponential:
+        x_low = (remainder(a, c, x) + residual_rest(y, z, r)) * (one / c)
         square = x * x
         square_low = mad(two * x, x_low, product_rest(x, x, square))
         far = square > <real>1e4
@@ -418,127 +496,154 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
         hessian[0] = zero if far else curve
 
     else:
-        if real is double:
-            limit = <double>1e150
-            down = <double>1.1830521861667747e-271  # 2^-900
-            offset = <double>1800
-            infinite_log = <double>1e30
-            tiny = <double>1e-9
-        else:
-            limit = <float>1e18
-            down = <float>7.703719777548943e-34  # 2^-110
-            offset = <float>220
-            infinite_log = <float>1e30
-            tiny = <float>1e-5
         alpha = zero
         if RobustLoss is Robust:
             alpha = <real>p.alpha
         b = absolute(two - alpha)
         b_low = with_sign_times(difference_rest(two, alpha, two - alpha), two - alpha)
-        # Very large x are scaled, so that x² does not overflow: u = u'·2^offset, far beyond 1.
-        far = False
-        value = x
+        alpha_1 = alpha - one
+        alpha_1_low = difference_rest(alpha, one, alpha_1)
+        # 1 + u is (base + r²)/base, base = b·c², all in a unit near c where numbers may be extreme.
+        unit = unit_of(c) if wide else one
+        root = c * unit
+        square = root * root
+        base = b * square
+        base_low = product_rest(b, square, base) + mad(b, product_rest(root, root, square), b_low * square)
+        r_low = exact_difference_rest(z, y, r) * unit
+        r = r * unit
+        offset = zero
         if wide:
-            far = x > limit
-            value = a * down / c if far else x
-            x_low = zero if far else x_low
-            x_low = x_low if x_low - x_low == zero else zero
-        square = value * value
-        square_low = mad(two * value, x_low, product_rest(value, value, square))
-        u = square * (one / b)
-        u_low = (remainder(square, b, u) + (square_low - u * b_low)) * (one / b)
+            # No square of a large |r|: L is 2·log(|r|/root) there, with |r| in another unit.
+            if real is double:
+                limit = <double>1.8092513943330656e+75  # 2^250
+                down = <double>2.191809349008403e-193  # 2^-640
+                shift = <double>640
+            else:
+                limit = <float>1073741824.0  # 2^30
+                down = <float>1.6543612251060553e-24  # 2^-79
+                shift = <float>79
+            far = absolute(r) > limit
+            rest = with_sign_times(r_low, r) * down
+            r = zero if far else r
+            r_low = zero if far else r_low
+        square = r * r
+        square_low = mad(two * r, r_low, product_rest(r, r, square))
+        sum_ = base + square
+        sum_low = sum_rest(base, square, sum_) + (square_low + base_low)
+        # b·(base + (alpha - 1)·r²), and its rest
+        factor = b * alpha_1
+        factor_low = product_rest(b, alpha_1, factor) + mad(b, alpha_1_low, b_low * alpha_1)
+        constant = b * base
+        constant_low = product_rest(b, base, constant) + mad(b, base_low, b_low * base)
+        curve = mad(factor, square, constant)
+        curve_low = constant_low - remainder(curve - constant, factor, square)
+        curve_low = mad(factor, square_low, mad(factor_low, square, curve_low))
         if wide:
-            u_low = u_low if u_low - u_low == zero else zero
-        sum_ = u if far else one + u
-        f = mantissa_sum(sum_, zero if far else u - (sum_ - one), zero if far else u_low, &k, &f_low)
-        k = k + offset if far else k
-        high = log_parts(k, f, &low)
-        low = low + f_low
+            sum_ = a * down * unit if far else sum_
+            sum_low = rest if far else sum_low
+            offset = shift if far else zero
+            root = sqrt(base)
+            rest = <real>0.5 * (remainder(base, root, root) + base_low) / root
+            base = root if far else base
+            base_low = rest if far else base_low
+        high = log_quotient(sum_, sum_low, base, base_low, square, square_low, offset, &k, &low, &inverse, &error)
+        value = plus_log_2(k, high, low)
+        high = plus_log_2_high(k, high, low, &low)
+        inverse = inverse * unit
+        part = b * inverse
+        slope = r * part
+        slope = slope + mad(slope, error, r_low * part)
+        part = curve * inverse
+        curve_low = mad(mad(curve, two * error, curve_low), inverse, product_rest(curve, inverse, part))
+        curve = mad(curve_low, inverse, part * inverse)
         if wide:  # infinite: beyond what any power needs, but no 0·inf with a power of 0
-            high = infinite_log if square == one / zero else high
-            low = zero if square == one / zero else low
-        # x/sqrt(1 + u), 1/(1 + u) and u/(1 + u)
-        u_low = (u - (sum_ - one)) + u_low
-        inverse = one / sum_
-        inverse = inverse - inverse * inverse * u_low
-        root = sqrt(b) if far else x / sqrt(sum_)
-        inverse = zero if far else inverse
-        part = one if far else u / sum_
-
-        if RobustLoss is RobustLog:
-            high = high + low
+            value = value + value if far else value
+            high = high + high if far else high
+            low = low + low if far else low
+            value = sum_ if sum_ == one / zero else value
+            high = <real>1e30 if sum_ == one / zero else high
+            low = zero if sum_ == one / zero else low
+        if RobustLoss is Robust:
             if wide:
-                high = x if square == one / zero else high
-            loss[0] = <real>0.5 * x * x if x < tiny else high
-            slope = two * down / value if far else x / sum_
-            curve = two * down / value / value * down if far else inverse
-            gradient[0] = with_sign_of(slope / c, r)
-            hessian[0] = curve * (inverse - part) / c / c
-        else:
-            exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
-            value = b / alpha * expm1_sum(exponent, rest)
+                exponent = exponent_of(<real>0.5 * alpha, zero, high, low, &rest)
+            else:
+                exponent = exponent_in(<real>0.5 * alpha, zero, high, low, &rest)
+            value = mad(b / alpha, expm1_in(exponent, rest, wide), zero)  # no -0
+            slope = times_exp(slope, exponent, rest, wide)
+            curve = times_exp(curve, exponent, rest, wide)
             if wide:
                 value = times_exp_by(one, exponent, rest, b / alpha, wide) if exponent > <real>40 else value
-            loss[0] = <real>0.5 * x * x if x < tiny else value
-            exponent = exponent_of(<real>0.5 * (alpha - one), <real>0.5 * difference_rest(alpha, one, alpha - one),
-                                   high, low, &rest)
-            slope = times_exp(root * (one / c), exponent, rest, wide)
-            gradient[0] = with_sign_of(slope, r)
+        if wide:
+            value = <real>0.5 * x * x if x < <real>1e-9 else value
+            exponent = exponent_of(<real>0.5 * alpha_1, <real>0.5 * alpha_1_low, high, low, &rest)
+            part = with_sign_of(times_exp(sqrt(b) * (one / c), exponent, rest, wide), z - y)
+            slope = part if far else slope
             exponent = exponent_of(<real>0.5 * (alpha - two), <real>0.5 * difference_rest(alpha, two, alpha - two),
                                    high, low, &rest)
-            hessian[0] = times_exp(mad(alpha - one, part, inverse) / c / c, exponent, rest, wide)
+            part = times_exp(alpha_1 / c / c, exponent, rest, wide)
+            curve = part if far else curve
+        loss[0] = value
+        gradient[0] = slope
+        hessian[0] = curve
 
 
 # ---- losses of the logarithm, and of distributions -------------------------------------------------------------------
 
 cdef inline void squared_log_error(real y, real z, bint wide, real* loss, real* gradient, real* hessian) noexcept nogil:
-    # d = log1p(z) - log1p(y) = ±log1p(|r|/(1 + min)), which does not cancel; with the rests of r, 1 + min and the
-    # ratio.
+    # d = log((1 + z)/(1 + y)), with what rounding took from the sums. Large ones are in a unit that is far from 1.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
     cdef real r = z - y
-    cdef real a = absolute(r)
-    cdef real least = z if z < y else y
-    cdef real below = one + least
-    cdef real below_low = least - (below - one)
-    cdef real ratio, inverse, rest, limit, down, shift, k, f, f_low, d, d_low, sum_, above, slope, curve
-    cdef bint far, at_infinity
-    if real is double:
-        limit = <double>9.745314011399999e+288  # 2^960
-        down = <double>8.673617379884035e-19  # 2^-60
-        shift = <double>60
-    else:
-        limit = <float>1.2676506002282294e+30  # 2^100
-        down = <float>1.4901161193847656e-08  # 2^-26
-        shift = <float>26
-    far = False
+    cdef real r_low = exact_difference_rest(z, y, r)
+    cdef real above = one + z
+    cdef real below = one + y
+    cdef real above_low = z - (above - one)
+    cdef real below_low = y - (below - one)
+    cdef real unit = one
+    cdef real offset = zero
+    cdef real limit, small, shift, k, d, low, inverse, error, slope, curve
+    cdef bint far, lowest
     if wide:
-        far = (a > limit) & (below < one)  # the ratio may overflow
-        a = a * down if far else a
-    inverse = one / below
-    ratio = a / below
-    rest = (remainder(a, below, ratio) + (residual_rest(y, z, r) - ratio * below_low)) * inverse
-    sum_ = ratio if far else one + ratio
-    below_low = ratio - (sum_ - one)
+        if real is double:
+            limit = <double>3.273390607896142e+150  # 2^500
+            small = <double>2.409919865102884e-181  # 2^-600
+            shift = <double>600
+        else:
+            limit = <float>1.152921504606847e+18  # 2^60
+            small = <float>1.3552527156068805e-20  # 2^-66
+            shift = <float>66
+        lowest = (z == -one) | (y == infinity)
+        far = above > limit
+        above_low = zero if far else sum_rest(one, z, above)
+        unit = small if far else one
+        offset = shift if far else zero
+        above = above * unit
+        r = r * unit
+        r_low = r_low * unit
+        far = below > limit
+        offset = offset - (shift if far else zero)
+        below_low = zero if far else sum_rest(one, y, below)
+        below = below * (small if far else one)
+    d = log_quotient(above, above_low, below, below_low, r, r_low, offset, &k, &low, &inverse, &error)
+    d = plus_log_2(k, d, low)
+    slope = (d + d) * inverse
+    slope = mad(slope, error, slope) * unit
+    inverse = mad(inverse, error, inverse) * unit
+    curve = mad(-d, inverse + inverse, inverse + inverse) * inverse
     if wide:
-        rest = rest if rest - rest == zero else zero
-        below_low = below_low if below_low == below_low else zero
-    f = mantissa_sum(sum_, zero if far else below_low, zero if far else rest, &k, &f_low)
-    k = k + shift if far else k
-    d = log_parts(k, f, &d_low)
-    d = d + (d_low + f_low)
-    at_infinity = z == infinity
-    d = infinity if (ratio == infinity) | at_infinity else d
-    d = with_sign_of(d, r)
-    above = one + z
-    slope = <real>2 * d / above
-    curve = <real>2 * (one - d) / above / above
-    slope = zero if at_infinity else slope
-    curve = zero if at_infinity else curve
-    loss[0] = d * d if above >= zero else zero / zero
-    gradient[0] = slope if above >= zero else zero / zero
-    hessian[0] = curve if above >= zero else zero / zero
+        d = infinity if z == infinity else d
+        slope = zero if z == infinity else slope
+        curve = zero if z == infinity else curve
+        d = infinity if lowest else d
+        slope = -infinity if lowest else slope
+        curve = infinity if lowest else curve
+        d = d if z >= -one else zero / zero
+        slope = slope if z >= -one else zero / zero
+        curve = curve if z >= -one else zero / zero
+    loss[0] = d * d
+    gradient[0] = slope
+    hessian[0] = curve
 
 
 cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
@@ -547,7 +652,7 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
-    cdef real mean, half, linear, d, low, near, value, value_of_slope, both, unit
+    cdef real mean, scale, part, d, low, near, value, both, unit
     cdef bint none = y == zero
 
     if PoissonLoss is PoissonIdentity:
@@ -561,30 +666,29 @@ cdef inline void poisson(const PoissonLoss* p, real y, real z, bint wide,
         gradient[0] = value if z > zero else zero / zero
         hessian[0] = y / z / z if z > zero else zero / zero
     else:
-        half = times_exp(<real>0.5, z, zero, wide)  # of the mean, which may overflow where a difference does not
-        mean = half + half
+        # parts of the mean and of y, if the mean may overflow where a difference does not
+        scale = <real>0.5 if wide else one
+        part = times_exp(scale, z, -zero, wide)
+        mean = part / scale
         if PoissonLoss is Poisson:
-            linear = zero if none else <real>0.5 * z * y
-            value = half - linear
-            value = value + value
-            if wide:  # where both overflow
+            value = mad(-scale * z, y, part) / scale
+            if wide:
+                value = mean if none else value
                 unit = <real>4.76837158203125e-07  # 2^-21
-                both = times_exp(unit, z, zero, wide) - unit * y * z
+                both = times_exp(unit, z, -zero, wide) - unit * y * z
                 both = infinity if z > <real>1000 else both / unit
-                value = value if value == value else both
+                value = value if value == value else both  # where both overflow
         else:
             d = log_high(y, &low)
             d = (z - d) - low
             near = d * d * exp_tail(d)
-            value = half - <real>0.5 * y * (d + one)
-            value = value + value
+            value = (part - scale * y * (d + one)) / scale
             value = y * near if absolute(d) < <real>0.34 else value
             value = mean if none else value
             if wide:
-                value = infinity if half == infinity else value
-        value_of_slope = half - <real>0.5 * y
+                value = infinity if mean == infinity else value
         loss[0] = value
-        gradient[0] = value_of_slope + value_of_slope
+        gradient[0] = (part - scale * y) / scale
         hessian[0] = mean
 
 
@@ -616,7 +720,7 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, bint wide,
         gradient[0] = value if z > zero else zero / zero
         hessian[0] = mad(<real>2, ratio, -one) / z / z if z > zero else zero / zero
     else:
-        ratio = times_exp(y, -z, zero, wide)
+        ratio = times_exp(y, -z, -zero, wide)
         if GammaLoss is Gamma:
             value = z + ratio
         else:
@@ -632,10 +736,53 @@ cdef inline void gamma(const GammaLoss* p, real y, real z, bint wide,
         hessian[0] = ratio
 
 
-cdef inline void tweedie(const TweedieLoss* p, real y, real z, bint wide,
+cdef inline void tweedie(const TweedieLoss* p, real y, real z, const real* parts, bint wide,
                          real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With a = 1 - power, b = 2 - power: -y·mean^a/a + mean^b/b; the half deviance adds y^b/(a·b). A factor is
-    # multiplied into a power before or after it, where it neither overflows nor costs a subnormal number its digits.
+    # With a = 1 - power, b = 2 - power: mean^a·(mean/b - y/a); the half deviance adds y^b/(a·b).
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real power = <real>p.power
+    cdef real a = one - power
+    cdef real b = <real>2 - power
+    cdef real a_low = difference_rest(one, power, a)
+    cdef real b_low = difference_rest(<real>2, power, b)
+    cdef real ab = a * b
+    cdef real mean, mean_a, y_power, value, slope, curve
+
+    if wide:
+        tweedie_wide(p, y, z, loss, gradient, hessian)
+        return
+    if TweedieLoss is TweedieIdentity:
+        mean = z
+        mean_a = times_power(exp_near_minus_1(parts[2 * <int>PARTS]), parts[3 * <int>PARTS])
+        slope = (mean - y) / z
+        curve = mad(power, y / z, a) / z
+    else:
+        mean = exp_in(z, -zero, wide)
+        mean_a = exp_product(z, one, power)
+        slope = mean - y
+        curve = mad(b, mean, mad(-a, y, mad(b_low, mean, -a_low * y)))
+    value = mean_a * mad(reciprocal(b, b_low), mean, -reciprocal(a, a_low) * y)
+    if TweedieLoss is not Tweedie:
+        y_power = times_power(exp_near_minus_1(parts[0]), parts[<int>PARTS])
+        y_power = y_power if absolute(y) > zero else zero
+        value = mad(reciprocal(ab, product_rest(a, b, ab) + mad(a, b_low, a_low * b)), y_power, value)
+        value = zero if value < zero else value
+    loss[0] = value
+    gradient[0] = mean_a * slope
+    hessian[0] = mean_a * curve
+
+
+cdef inline real reciprocal(real x, real low) noexcept nogil:
+    """1/(x + low), for a small |low|."""
+    cdef real inverse = <real>1 / x
+    return mad(-inverse * inverse, low, inverse)
+
+
+cdef inline void tweedie_wide(const TweedieLoss* p, real y, real z,
+                              real* loss, real* gradient, real* hessian) noexcept nogil:
+    # The same as sums of powers. A factor is multiplied into a power before or after it, where it neither overflows nor
+    # costs a subnormal number its digits.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real infinity = one / zero
@@ -655,49 +802,44 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, bint wide,
         high = log_high(z, &low)
         high = <real>1e30 if z == infinity else high  # beyond what any power needs
     exponent = exponent_of(a, a_low, high, low, &rest)
-    linear = times_exp_by(y, exponent, rest, one / a, wide)
+    linear = times_exp_by(y, exponent, rest, one / a, True)
     if TweedieLoss is not TweedieIdentity:
-        linear_slope = times_exp(y, exponent, rest, wide)
-        linear_curve = times_exp_by(y, exponent, rest, a, wide)
-        if wide:  # where both parts of a difference overflow: mean^a times what remains
-            mean = exp_in(z, zero, wide)
-            unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
-            both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest, wide)
-            both_slope = times_exp(mean - y, exponent, rest, wide)
-            both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest, wide)
+        linear_slope = times_exp(y, exponent, rest, True)
+        linear_curve = times_exp_by(y, exponent, rest, a, True)
+        # where both parts of a difference overflow: mean^a times what remains
+        mean = exp_in(z, -zero, True)
+        unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
+        both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest, True)
+        both_slope = times_exp(mean - y, exponent, rest, True)
+        both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest, True)
     exponent = exponent_of(b, b_low, high, low, &rest)
-    value = times_exp_by(one, exponent, rest, one / b, wide) - linear
+    value = times_exp_by(one, exponent, rest, one / b, True) - linear
     if TweedieLoss is not TweedieIdentity:
-        growing = times_exp(one, exponent, rest, wide)
+        growing = times_exp(one, exponent, rest, True)
         slope = growing - linear_slope
-        curve = times_exp_by(one, exponent, rest, b, wide) - linear_curve
-        if wide:
-            value = value if value == value else both_value
-            slope = slope if slope == slope else both_slope
-            curve = curve if curve == curve else both_curve
+        curve = times_exp_by(one, exponent, rest, b, True) - linear_curve
+        value = value if value == value else both_value
+        slope = slope if slope == slope else both_slope
+        curve = curve if curve == curve else both_curve
     else:
         exponent = exponent_of(-power, zero, high, low, &rest)
-        slope = times_exp(one if z == infinity else z - y, exponent, rest, wide)
+        slope = times_exp(one if z == infinity else z - y, exponent, rest, True)
         # mean^(-1-power)·(a·mean + power·y), the sum neither too large nor subnormal
-        unit = one
-        if wide:
-            unit = <real>0.000244140625 if absolute(a) * z + absolute(power) * y == infinity else one  # 2^-12
-            if real is double:
-                unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
-            else:
-                unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
+        unit = <real>0.000244140625 if absolute(a) * z + absolute(power) * y == infinity else one  # 2^-12
+        if real is double:
+            unit = <double>1152921504606846976.0 if z + y < <double>1e-280 else unit  # 2^60
+        else:
+            unit = <float>16777216.0 if z + y < <float>1e-30 else unit  # 2^24
         exponent = exponent_of(-one - power, difference_rest(-one, power, -one - power), high, low, &rest)
-        curve = times_exp_by(mad(a * unit, z, power * unit * y), exponent, rest, one / unit, wide)
-        if wide:
-            curve = slope if z == infinity else curve  # both 0, or both inf
+        curve = times_exp_by(mad(a * unit, z, power * unit * y), exponent, rest, one / unit, True)
+        curve = slope if z == infinity else curve  # both 0, or both inf
     if TweedieLoss is not Tweedie:
         high = log_high(absolute(y), &low)
         exponent = exponent_of(b, b_low, high, low, &rest)
-        growing = times_exp_by(one, exponent, rest, one / (a * b), wide)
+        growing = times_exp_by(one, exponent, rest, one / (a * b), True)
         value = value + (growing if absolute(y) > zero else zero)
         value = zero if value < zero else value
-        if wide:
-            value = value if value == value else infinity
+        value = value if value == value else infinity
     if TweedieLoss is TweedieIdentity:
         inside = z > zero
         value = value if inside else nan
@@ -708,63 +850,110 @@ cdef inline void tweedie(const TweedieLoss* p, real y, real z, bint wide,
     hessian[0] = curve
 
 
-cdef inline void negative_binomial(real y, real z, real dispersion, bint wide,
+cdef inline bint is_right_side(real z, real dispersion, bint wide, real* u, real* logarithm) noexcept nogil:
+    """Whether u = z + log(dispersion) is positive."""
+    cdef real k, low
+    cdef real f = mantissa(dispersion, &k) if wide else mantissa_of_normal(dispersion, &k)
+    cdef real high = log_parts(k, f, &low)
+    u[0] = (z + high) + low
+    logarithm[0] = high + low
+    return u[0] > <real>0
+
+
+cdef inline real negative_binomial_exponential(real z, real dispersion, bint wide, real* t) noexcept nogil:
+    """e^z, or e^-z on the right side; and t = dispersion·e^z, or its inverse there."""
+    cdef real u, logarithm
+    cdef bint right_side = is_right_side(z, dispersion, wide, &u, &logarithm)
+    cdef real exponential = exp_in(-z if right_side else z, -<real>0, wide)
+    cdef real inverse = <real>1 / dispersion
+    cdef real inverse_low = remainder(<real>1, dispersion, inverse) * inverse
+    cdef real right = mad(inverse, exponential, inverse_low * exponential)
+    cdef real left = dispersion * exponential
+    t[0] = right if right_side else left
+    return exponential
+
+
+cdef inline void negative_binomial(real y, real z, const real* parts, real dispersion, bint wide,
                                    real* loss, real* gradient, real* hessian) noexcept nogil:
     # With a the dispersion, u = z + log(a) and t = exp(-|u|): softplus(u) = log1p(t) + max(u, 0); what y multiplies is
-    # softplus(u) - z, which does not cancel. Where t is subnormal, 1/a·t would be coarse.
+    # softplus(u) - z, which does not cancel.
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real inverse = one / dispersion
-    cdef real low
-    cdef real high = log_high(dispersion, &low)
-    cdef real u = (z + high) + low
-    cdef bint right_side = u > zero
-    cdef real t = times_exp(inverse if right_side else dispersion, -z if right_side else z, zero, wide)
-    cdef real d = one + t
-    cdef real logarithm = log1p_unit(t)
-    cdef real softplus = logarithm + (u if right_side else zero)
-    cdef real rest = logarithm + ((high + low) if right_side else -z)
-    cdef real linear = zero if y == zero else y * rest
-    cdef real mean = exp_in(z, zero, wide)
-    cdef real scale = inverse if right_side else dispersion
-    cdef real tiny
-    if real is double:
-        tiny = <double>1e-17
-    else:
-        tiny = <float>1e-9
-    softplus = inverse * softplus
-    softplus = softplus if right_side | (t > tiny) else mean
-    softplus = softplus + linear
+    cdef real inverse_low = remainder(one, dispersion, inverse) * inverse
+    cdef real exponential = parts[0]
+    cdef real t = parts[<int>PARTS]
+    cdef real ratio = parts[2 * <int>PARTS]
+    cdef real u, high
+    cdef bint right_side = is_right_side(z, dispersion, wide, &u, &high)
+    # all selects at once, or GCC makes two ways of all that follows, divisions too
+    cdef real left_weight = mad(dispersion, y, one)
+    cdef real square = mad(inverse, inverse, <real>2 * inverse * inverse_low)
+    cdef real right_weight = mad(inverse, y, mad(inverse_low, y, square))
+    cdef real weight = right_weight if right_side else left_weight
+    cdef real of_mean = inverse if right_side else exponential
+    cdef real of_target = t if right_side else one
+    cdef real positive = u if right_side else zero
+    cdef real distance = high if right_side else -z  # positive - z
+    cdef real slope = mad(-y, of_target, of_mean)
+    cdef real curve = weight * exponential
+    cdef real scale, x, logarithm, value, linear, right, tiny
+
     if wide:
-        softplus = softplus if softplus == softplus else one / zero  # inf - inf
-    loss[0] = softplus
-    linear = inverse - times_exp_by(y, -z, zero, inverse, wide)
-    gradient[0] = (linear if right_side else mean - y) / d
-    hessian[0] = times_exp_by(y + inverse, -z if right_side else z, zero, scale, wide) / mad(t, t + <real>2, one)
+        scale = inverse if right_side else dispersion
+        x = -z if right_side else z
+        t = times_exp(scale, x, -zero, wide)
+        ratio = t / (t + <real>2)
+        right = inverse - times_exp_by(y, x, -zero, scale, wide)
+        slope = right if right_side else slope
+        curve = times_exp_by(y + inverse, x, -zero, scale, wide)
+    logarithm = mad(-ratio, log1p_unit_part(t, ratio), t)
+    value = inverse * (logarithm + positive)
+    linear = y * (logarithm + distance)
+    if wide:
+        if real is double:
+            tiny = <double>1e-200
+        else:
+            tiny = <float>1e-30
+        value = value if right_side | (t > tiny) else exponential  # where t is subnormal, t/a is coarse
+        linear = zero if y == zero else linear
+    value = value + linear
+    if wide:
+        value = value if value == value else one / zero  # inf - inf
+    loss[0] = value
+    gradient[0] = slope / (one + t)
+    hessian[0] = curve / mad(t, t + <real>2, one)
 
 
 cdef inline void regression_pair(const PairLoss* p, real y, real z, real second, bint wide, real* loss, real* gradient,
                                  real* hessian, real* second_gradient, real* second_hessian) noexcept nogil:
-    # mean z, logarithm of the variance s: r²·e^(-s), or (r·e^(-s/2))² where r² leaves the range of numbers.
+    # mean z, logarithm of the variance s: r²·e^(-s), or (r·e^(-s/2))² where one of them leaves the range of numbers.
     cdef real zero = <real>0
     cdef real half = <real>0.5
     cdef real infinity = <real>1 / zero
     cdef real r = z - y
-    cdef real square = times_exp(half * r * r, -second, zero, wide)
-    cdef real error, least, value
+    cdef real square = half * r * r
+    cdef real inverse = exp_in(-second, -zero, wide)
+    cdef real error = square * inverse
+    cdef real value = mad(square, inverse, mad(half, second, <real>p.constant))
+    cdef real slope = mad(-square, inverse, half)
+    cdef real least, wide_error, wide_value
+    cdef bint inside
     if wide:
         if real is double:
             least = <double>1e-100
         else:
             least = <float>1e-10
-        error = times_exp(r, -half * second, zero, wide)
-        error = half * error * error
-        square = square if (absolute(r) >= least) & (absolute(r) <= <real>1 / least) else error
-    value = mad(half, second, square) + <real>p.constant
-    if wide:
-        value = infinity if square == infinity else value  # not inf - inf
+        inside = (absolute(r) >= least) & (absolute(r) <= <real>1 / least) & (absolute(second) <= <real>20)
+        wide_error = times_exp(r, -half * second, -zero, wide)
+        wide_error = half * wide_error * wide_error
+        error = error if inside else wide_error
+        wide_value = mad(half, second, error) + <real>p.constant
+        wide_value = infinity if error == infinity else wide_value  # not inf - inf
+        value = value if inside else wide_value
+        slope = slope if inside else half - error
     loss[0] = value
-    gradient[0] = times_exp(r, -second, zero, wide)
-    hessian[0] = exp_in(-second, zero, wide)
-    second_gradient[0] = half - square
-    second_hessian[0] = square
+    gradient[0] = times_exp(r, -second, -zero, wide)
+    hessian[0] = inverse
+    second_gradient[0] = slope
+    second_hessian[0] = error

@@ -2,42 +2,62 @@
 
 # ---- cross-entropy of distributions ----------------------------------------------------------------------------------
 
-cdef void cross(const Group* group, const real* most, real* cost) noexcept nogil:
-    """Σ t·(most - z) of each row: what cross-entropy has beside a logarithm, without cancellation."""
+cdef void cross(const RowJob* job, Group* group, const real* most, const real* shift, real* cost) noexcept nogil:
+    """Σ t·(most - z) of each row: what cross-entropy has beside a logarithm, without cancellation. Targets that have
+    not been checked are."""
     cdef real line_most[WIDTH]
     cdef real costs[WIDTH]
+    cdef double sums[WIDTH]
+    cdef real least_target[WIDTH]
+    cdef real most_target[WIDTH]
     cdef Py_ssize_t line
+    memset(least_target, 0, sizeof(least_target))
+    memset(most_target, 0, sizeof(most_target))
     for line in range(group.lines):
         spread(group, line, most, line_most)
         memset(costs, 0, sizeof(costs))
-        if is_infinite(group, line, most):
-            cross_line(group, line, True, line_most, costs)
+        memset(sums, 0, sizeof(sums))
+        if is_extreme(group, line, shift):
+            cross_line(group, line, True, group.unchecked, line_most, costs, least_target, most_target, sums)
+        elif group.unchecked:
+            cross_line(group, line, False, True, line_most, costs, least_target, most_target, sums)
         else:
-            cross_line(group, line, False, line_most, costs)
+            cross_line(group, line, False, False, line_most, costs, least_target, most_target, sums)
         fold(group, line, costs, cost)
+        if group.unchecked:
+            group.flags |= check_sums(job, group, line, sums)
+    if group.unchecked:
+        group.flags |= COUNTED | check_range(job, least_target, most_target)
 
 
-cdef inline void cross_line(const Group* group, Py_ssize_t line, bint infinite, const real* most,
-                            real* costs) noexcept nogil:
+cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, bint unchecked, const real* most,
+                            real* costs, real* least_target, real* most_target, double* sums) noexcept nogil:
     cdef real zero = <real>0, behind
     cdef const real* z
     cdef const real* t
     cdef Matrix scores = group.scores
     cdef Matrix targets = group.targets
     cdef real part[WIDTH]
+    cdef real sums_part[WIDTH]
     cdef Py_ssize_t first, k, j
     for first in range(0, group.count, 8):
         memset(part, 0, sizeof(part))
+        memset(sums_part, 0, sizeof(sums_part))
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, costs)
             t = place(&targets, line, k, costs)
             for j in range(WIDTH):
                 behind = most[j] - z[j]
-                if infinite:
+                if extreme:
                     behind = zero if z[j] == most[j] else behind
                 part[j] = part[j] if t[j] == zero else math.mad(t[j], behind, part[j])
+            if unchecked:
+                take_in(t, least_target, most_target, sums_part)
         for j in range(WIDTH):
             costs[j] += part[j]
+        if unchecked:
+            for j in range(WIDTH):
+                sums[j] += sums_part[j]
 
 
 cdef void entropies(const Group* group, bint by_log, real* entropy) noexcept nogil:
@@ -80,8 +100,9 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
     cdef real log_sum, from_peak, mass
     cdef Py_ssize_t i
-    memset(cost, 0, sizeof(cost))
-    memset(entropy, 0, sizeof(entropy))
+    clear_others(group, cost)
+    for i in range(group.padded):
+        entropy[i] = <real>0
     if p.entropy != 0.0 and job.target == LOG_CLASSES:
         for i in range(group.padded):
             entropy[i] = <real>group.entropies[i]
@@ -93,7 +114,8 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
             loss[i] = cost[i] + entropy[i]
         return
     largest(group, most)
-    cross(group, most, cost)
+    prepare(group.padded, most, shift, magic, least, peak)
+    cross(job, group, most, shift, cost)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
         log_sum = math.log1p(rest[i] / peak[i])
@@ -106,10 +128,11 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
             loss[i] = loss[i] + z_loss * from_peak * from_peak
             pull[i] = mass + two * z_loss * from_peak
         to_q[i] = <real>1 / total[i]
-        rest_of_peak[i] = rest[i] / total[i]
     if job.mode & PROBABILITY:
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN:
+        for i in range(group.padded):
+            rest_of_peak[i] = rest[i] / total[i]
         hessian_of_cross_entropy(group, <real>2 if job.bound else <real>1, two * z_loss, peak, rest_of_peak, to_q, pull)
     if job.mode & GRADIENT:
         for i in range(group.padded):
@@ -139,7 +162,7 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
             t = place(&targets, line, k, out)
             for j in range(WIDTH):
                 out[j] = math.mad(e[j], line_pull[j], -t[j]) * line_scale[j]
-            memcpy(e, out, WIDTH * sizeof(real))
+            copy_numbers(e, out)
 
 
 cdef void hessian_of_cross_entropy(const Group* group, real times, real square, const real* peak,
@@ -171,7 +194,7 @@ cdef void hessian_of_cross_entropy(const Group* group, real times, real square, 
                 rest = <real>1 - q
                 rest = line_rest[j] if e[j] == line_peak[j] else rest
                 out[j] = (times * line_pull[j] * rest + square * q) * q * line_scale[j]
-            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+            copy_numbers(place(&hessian, line, k, out), out)
 
 
 cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, Group* group,
@@ -221,9 +244,9 @@ cdef void cross_of_probabilities(const RowJob* job, const SoftCrossEntropy* p, G
                     size = zero if by_log | (size == zero) else size / z[j]
                     curves[j] = (size + line_poison[j]) * line_scale[j]
                 if job.mode & GRADIENT:
-                    memcpy(place(&gradient, line, k, cost), slopes, WIDTH * sizeof(real))
+                    copy_numbers(place(&gradient, line, k, cost), slopes)
                 if job.mode & HESSIAN:
-                    memcpy(place(&hessian, line, k, cost), curves, WIDTH * sizeof(real))
+                    copy_numbers(place(&hessian, line, k, cost), curves)
             for j in range(WIDTH):
                 sums[j] += sums_part[j]
         for j in range(WIDTH):
@@ -254,6 +277,7 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
     memset(loss, 0, ROWS * sizeof(real))
     if job.inputs == LOGITS:
         largest(group, most)
+        prepare(group.padded, most, shift, magic, least, peak)
         softmax(group, most, shift, magic, least, peak, rest, total)
         for i in range(group.padded):
             rest_of_peak[i] = rest[i] / total[i]
@@ -390,9 +414,9 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
                     curve = slope + curve
                 slope_out[j] = (slope + line_poison[j]) * line_scale[j]
                 curve_out[j] = (curve + line_poison[j]) * line_scale[j]
-            memcpy(place(&gradient, line, k, slope_out), slope_out, WIDTH * sizeof(real))
+            copy_numbers(place(&gradient, line, k, slope_out), slope_out)
             if mode & HESSIAN:
-                memcpy(place(&hessian, line, k, slope_out), curve_out, WIDTH * sizeof(real))
+                copy_numbers(place(&hessian, line, k, slope_out), curve_out)
 
 
 # ---- losses of ordered classes ---------------------------------------------------------------------------------------
@@ -414,6 +438,7 @@ cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Gro
     scales_of(group, scale)
     if job.inputs == LOGITS:
         largest(group, most)
+        prepare(group.padded, most, shift, magic, least, peak)
         softmax(group, most, shift, magic, least, peak, rest, total)
     else:
         outside(group, job.inputs == LOG_PROBABILITIES, poison)
@@ -478,8 +503,8 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
             slope_mean[j] += counts * slope * cumulated[j]
             curve = curve if counts != <real>0 else <real>0  # not 0·inf
             curve_mean[j] += curve * cumulated[j] * cumulated[j]
-        memcpy(place(&gradient, line, k, loss), slope_out, WIDTH * sizeof(real))
-        memcpy(place(&hessian, line, k, loss), curve_out, WIDTH * sizeof(real))
+        copy_numbers(place(&gradient, line, k, loss), slope_out)
+        copy_numbers(place(&hessian, line, k, loss), curve_out)
     memcpy(loss, sums, sizeof(sums))
     if not mode & (GRADIENT | HESSIAN):
         return
@@ -510,5 +535,5 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
                 curve = pull + q * (q * curves[j])
             slope_out[j] = (pull + line_poison[j]) * line_scale[j]
             curve_out[j] = (curve + line_poison[j]) * line_scale[j]
-        memcpy(g, slope_out, WIDTH * sizeof(real))
-        memcpy(h, curve_out, WIDTH * sizeof(real))
+        copy_numbers(g, slope_out)
+        copy_numbers(h, curve_out)

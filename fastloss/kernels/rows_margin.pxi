@@ -119,9 +119,9 @@ cdef inline void evaluate_weston_watkins(const RowJob* job, const WestonWatkins*
                     slopes[j] = slope * line_scale[j]
                     curves[j] = curve * line_scale[j]
                 if job.mode & GRADIENT:
-                    memcpy(place(&gradient, line, k, loss), slopes, sizeof(slopes))
+                    copy_numbers(place(&gradient, line, k, loss), slopes)
                 if job.mode & HESSIAN:
-                    memcpy(place(&hessian, line, k, loss), curves, sizeof(curves))
+                    copy_numbers(place(&hessian, line, k, loss), curves)
             for j in range(WIDTH):
                 sums[0][j] += parts[0][j]
                 sums[1][j] -= parts[1][j]

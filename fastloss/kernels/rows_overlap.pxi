@@ -194,7 +194,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
         z = scores_of(block, c, unused)
         for j in range(n):
             most[j] = larger(z[j], most[j])
-    prepare(n, most, shift, magic, least)
+    prepare(n, most, shift, magic, least, peak)
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         p = <real*>block.p + c * block.pitch
@@ -203,7 +203,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
             p[j] = e
             total[j] += e
             rest[j] = rest[j] if z[j] == most[j] else rest[j] + e
-    settle(n, most, shift, magic, least, peak, rest, total)
+    settle(n, most, peak, rest, total)
     for j in range(n):
         share[j] = <real>1 / total[j]
     for c in range(job.classes):

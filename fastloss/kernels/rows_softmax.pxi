@@ -8,7 +8,7 @@ cdef void largest(const Group* group, real* most) noexcept nogil:
     cdef const real* x
     cdef Matrix scores = group.scores
     cdef Py_ssize_t line, k, j
-    memset(most, 0, ROWS * sizeof(real))
+    clear_others(group, most)
     for line in range(group.lines):
         for j in range(WIDTH):
             line_most[j] = lowest
@@ -30,7 +30,7 @@ cdef void largest(const Group* group, real* most) noexcept nogil:
                 line_most[j] = larger(x[j], line_most[j])
             k += 1
         if group.across:
-            memcpy(most + line * WIDTH, line_most, WIDTH * sizeof(real))
+            copy_numbers(most + line * WIDTH, line_most)
         else:
             for j in range(8):
                 line_most[j] = larger(line_most[j], line_most[j + 8])
@@ -39,58 +39,68 @@ cdef void largest(const Group* group, real* most) noexcept nogil:
             most[line] = larger(larger(line_most[0], line_most[2]), larger(line_most[1], line_most[3]))
 
 
-cdef inline real exponential(real z, real shift, real magic, real least, bint infinite) noexcept nogil:
+cdef inline real exponential(real z, real shift, real magic, real least, bint extreme) noexcept nogil:
     """exp(z) times the power of 2 of its row; where the largest score is infinite, its limit."""
     # Where the largest score of a row is so large that it is the shift, all scores that count are so near to it that
     # the difference is exact.
-    z = <real>0 if infinite and z == shift else z - shift
+    if extreme:
+        z = <real>0 if z == shift else z - shift
     return math.exp_scaled(z, magic, least)
 
 
-cdef void exponentials(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
+cdef void exponentials(const Group* group, const real* shift, const real* magic, const real* least, const real* peak,
                        real* rest, real* total) noexcept nogil:
-    """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those of the
-    largest score."""
-    cdef bint infinite
+    """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those as large
+    as the largest."""
+    cdef bint kept = group.gradient.pitch != 0
+    cdef bint extreme
     cdef Py_ssize_t first, line, lines
     if not group.across:
         for line in range(group.lines):
-            if is_infinite(group, line, most):
-                exponentials_of_lines(group, line, 1, True, most, shift, magic, least, rest, total)
+            if is_extreme(group, line, shift):
+                exponentials_of_lines(group, line, 1, True, True, shift, magic, least, peak, rest, total)
+                continue
+            if kept:
+                exponentials_of_lines(group, line, 1, False, False, shift, magic, least, peak, rest, total)
             else:
-                exponentials_of_lines(group, line, 1, False, most, shift, magic, least, rest, total)
+                exponentials_of_lines(group, line, 1, False, True, shift, magic, least, peak, rest, total)
+            # Where a difference loses no more than one bit, it saves the second sum.
+            if peak[line] + peak[line] <= total[line]:
+                rest[line] = total[line] - peak[line]
+            elif kept:
+                sum_without(group, line, peak, rest)
         return
     for first in range(0, group.lines, 4):
         lines = min(<Py_ssize_t>4, group.lines - first)
-        infinite = False
+        extreme = False
         for line in range(first, first + lines):
-            infinite |= is_infinite(group, line, most)
-        if infinite:
-            exponentials_of_lines(group, first, lines, True, most, shift, magic, least, rest, total)
+            extreme |= is_extreme(group, line, shift)
+        if extreme:
+            exponentials_of_lines(group, first, lines, True, True, shift, magic, least, peak, rest, total)
         else:
-            exponentials_of_lines(group, first, lines, False, most, shift, magic, least, rest, total)
+            exponentials_of_lines(group, first, lines, False, True, shift, magic, least, peak, rest, total)
 
 
-cdef inline bint is_infinite(const Group* group, Py_ssize_t line, const real* rows) noexcept nogil:
-    """Whether a number of a line's rows is."""
+cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shift) noexcept nogil:
+    """Whether the largest score of one of a line's rows is so large that it is the shift."""
     cdef Py_ssize_t j
     cdef int64_t odd64 = 0
     cdef int32_t odd32 = 0
     if not group.across:
-        return rows[line] - rows[line] != <real>0
+        return shift[line] != <real>0
     for j in range(line * WIDTH, line * WIDTH + WIDTH):
         if real is double:
-            odd64 |= rows[j] - rows[j] != <real>0
+            odd64 |= shift[j] != <real>0
         else:
-            odd32 |= rows[j] - rows[j] != <real>0
+            odd32 |= shift[j] != <real>0
     return (odd64 | odd32) != 0
 
 
-cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint infinite,
-                                       const real* most, const real* shift, const real* magic, const real* least,
-                                       real* rest, real* total) noexcept nogil:
+cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint extreme,
+                                       bint both, const real* shift, const real* magic, const real* least,
+                                       const real* peak, real* rest, real* total) noexcept nogil:
     # Up to four lines at a time: a short one alone would spend its time on waiting for its own results.
-    cdef real line_most[4 * WIDTH]
+    cdef real line_peak[4 * WIDTH]
     cdef real line_shift[4 * WIDTH]
     cdef real line_magic[4 * WIDTH]
     cdef real line_least[4 * WIDTH]
@@ -105,13 +115,15 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
     cdef Matrix gradient = group.gradient
     cdef Py_ssize_t first, line, k, j, i
     for line in range(lines):
-        spread(group, first_line + line, most, line_most + line * WIDTH)
+        spread(group, first_line + line, peak, line_peak + line * WIDTH)
         spread(group, first_line + line, shift, line_shift + line * WIDTH)
         spread(group, first_line + line, magic, line_magic + line * WIDTH)
         spread(group, first_line + line, least, line_least + line * WIDTH)
     memset(rests, 0, lines * WIDTH * sizeof(real))
     memset(sums, 0, lines * WIDTH * sizeof(real))
     for first in range(0, group.count, 8):
+        if not group.across:
+            prefetch_next(group, &scores, first_line, first, rest)
         memset(rest_part, 0, lines * WIDTH * sizeof(real))
         memset(part, 0, lines * WIDTH * sizeof(real))
         for k in range(first, min(group.count, first + 8)):
@@ -119,21 +131,45 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
                 i = line * WIDTH
                 z = place(&scores, first_line + line, k, rest)
                 for j in range(WIDTH):
-                    e = exponential(z[j], line_shift[i + j], line_magic[i + j], line_least[i + j], infinite)
+                    e = exponential(z[j], line_shift[i + j], line_magic[i + j], line_least[i + j], extreme)
                     out[j] = e
                     part[i + j] += e
-                    rest_part[i + j] = rest_part[i + j] if z[j] == line_most[i + j] else rest_part[i + j] + e
-                memcpy(place(&gradient, first_line + line, k, rest), out, WIDTH * sizeof(real))
+                    if both:
+                        rest_part[i + j] = rest_part[i + j] if e == line_peak[i + j] else rest_part[i + j] + e
+                copy_numbers(place(&gradient, first_line + line, k, rest), out)
         for j in range(lines * WIDTH):
             sums[j] += part[j]
-            rests[j] += rest_part[j]
+            if both:
+                rests[j] += rest_part[j]
     for line in range(lines):
-        fold(group, first_line + line, rests + line * WIDTH, rest)
+        if both:
+            fold(group, first_line + line, rests + line * WIDTH, rest)
         fold(group, first_line + line, sums + line * WIDTH, total)
 
 
-cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magic, real* least) noexcept nogil:
-    """What `exponential` takes in each of n rows."""
+cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, real* rest) noexcept nogil:
+    """The sum of a row's exponentials without the largest, in the same order as above."""
+    cdef real sums[WIDTH]
+    cdef real part[WIDTH]
+    cdef real without = peak[line]
+    cdef const real* e
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t first, k, j
+    memset(sums, 0, sizeof(sums))
+    for first in range(0, group.count, 8):
+        memset(part, 0, sizeof(part))
+        for k in range(first, min(group.count, first + 8)):
+            e = place(&gradient, line, k, rest)
+            for j in range(WIDTH):
+                part[j] = part[j] if e[j] == without else part[j] + e[j]
+        for j in range(WIDTH):
+            sums[j] += part[j]
+    fold(group, line, sums, rest)
+
+
+cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magic, real* least,
+                         real* peak) noexcept nogil:
+    """What `exponential` takes in each of n rows, and the exponential of the largest score."""
     cdef Py_ssize_t i
     cdef real limit
     if real is double:
@@ -143,30 +179,27 @@ cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magi
     for i in range(n):
         shift[i] = most[i] if math.absolute(most[i]) > limit else <real>0
         magic[i] = math.exp_magic(<real>0 if shift[i] != <real>0 else most[i], &least[i])
+        peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
 
 
-cdef inline void softmax(const Group* group, const real* most, real* shift, real* magic, real* least, real* peak,
-                         real* rest, real* total) noexcept nogil:
-    """Exponentials, into the gradient's place; of each row that of its largest score, the sum of the others, and of
-    all. Where no limit exists, the sums are NaN."""
-    prepare(group.padded, most, shift, magic, least)
-    memset(rest, 0, ROWS * sizeof(real))
-    memset(total, 0, ROWS * sizeof(real))
-    exponentials(group, most, shift, magic, least, rest, total)
-    settle(group.padded, most, shift, magic, least, peak, rest, total)
+cdef inline void softmax(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
+                         const real* peak, real* rest, real* total) noexcept nogil:
+    """Exponentials, into the gradient's place; of each row the sum of those of all scores but the largest, and of all.
+    Where no limit exists, the sums are NaN."""
+    clear_others(group, rest)
+    clear_others(group, total)
+    exponentials(group, shift, magic, least, peak, rest, total)
+    settle(group.padded, most, peak, rest, total)
 
 
-cdef inline void settle(Py_ssize_t n, const real* most, const real* shift, const real* magic, const real* least,
-                        real* peak, real* rest, real* total) noexcept nogil:
-    """From the sums of all exponentials, and of those that are not of the largest score: the exponential of that, and
-    both sums with ties and limits."""
+cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* rest, real* total) noexcept nogil:
+    """Ties and limits, in the sums of all exponentials and of those that are not of the largest score."""
     cdef real infinity = <real>1 / <real>0
     cdef real nan = <real>0 / <real>0
     cdef real none
     cdef bint tied
     cdef Py_ssize_t i
     for i in range(n):
-        peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
         # where the largest score occurs again, its exponential is the least that the others sum to
         tied = total[i] - rest[i] > <real>1.5 * peak[i]
         rest[i] = total[i] - peak[i] if tied else rest[i]

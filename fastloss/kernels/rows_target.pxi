@@ -30,9 +30,10 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real scale[ROWS]
     cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, log_sum, surprise, e, value, first, second, apart
     cdef Py_ssize_t i
-    memset(score, 0, sizeof(score))
+    clear_others(group, score)
     of_labels(group, &group.scores, score)
     largest(group, most)
+    prepare(group.padded, most, shift, magic, least, peak)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
         e = exponential(score[i], shift[i], magic[i], least[i], True)
@@ -99,7 +100,7 @@ cdef void scale_gradient(const Group* group, const real* factor, const real* sca
             e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 out[j] = e[j] * line_factor[j] * line_scale[j]
-            memcpy(e, out, WIDTH * sizeof(real))
+            copy_numbers(e, out)
 
 
 cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogil:
@@ -116,7 +117,7 @@ cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogi
             e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 out[j] = e[j] * line_factor[j]
-            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+            copy_numbers(place(&hessian, line, k, out), out)
 
 
 cdef void hessian_of_target(const Group* group, bint bound, const real* peak, const real* rest_of_peak,
@@ -155,7 +156,7 @@ cdef void hessian_of_target(const Group* group, bint bound, const real* peak, co
                 rest = <real>1 - e[j] * line_q[j]
                 rest = line_rest[j] if e[j] == line_peak[j] else rest
                 out[j] = share * (line_slope[j] * rest + line_curve[j] * share) * line_scale[j]
-            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+            copy_numbers(place(&hessian, line, k, out), out)
 
 
 cdef void outside(const Group* group, bint by_log, real* poison) noexcept nogil:
@@ -233,7 +234,7 @@ cdef void fill(const Group* group, const Matrix* matrix, const real* rows) noexc
     for line in range(group.lines):
         spread(group, line, rows, lanes)
         for k in range(group.count):
-            memcpy(place(&there, line, k, lanes), lanes, WIDTH * sizeof(real))
+            copy_numbers(place(&there, line, k, lanes), lanes)
 
 
 cdef void probabilities_to_hessian(const Group* group, bint by_log, real* unused) noexcept nogil:
@@ -247,4 +248,4 @@ cdef void probabilities_to_hessian(const Group* group, bint by_log, real* unused
             z = place(&scores, line, k, out)
             for j in range(WIDTH):
                 out[j] = math.exp(z[j]) if by_log else z[j]
-            memcpy(place(&hessian, line, k, out), out, WIDTH * sizeof(real))
+            copy_numbers(place(&hessian, line, k, out), out)

@@ -156,6 +156,7 @@ cdef struct Matrix:
 
 cdef struct Group:
     Py_ssize_t rows
+    Py_ssize_t height  # of groups, but for the last
     Py_ssize_t padded  # to whole 16
     bint across  # a line is 16 rows
     Py_ssize_t lines
@@ -169,6 +170,8 @@ cdef struct Group:
     double entropies[ROWS]  # Σ t·log t, where targets came as logarithms
     int labels[ROWS]  # where it takes a class
     int skipped[ROWS]  # whether a row is ignored
+    bint unchecked  # targets, which the loss then checks
+    int flags  # what it found
     double factors[ROWS]  # of the losses
     double scales[ROWS]  # of gradients and Hessians: weights, and the division of a mean
 
@@ -187,6 +190,7 @@ cdef struct RowKernel:
     bint ordered  # walks along the classes, which only goes across
     bint scratch  # takes rows that lie apart, each contiguous, or side by side in scratch
     bint keeps  # goes back to the exponentials for the loss
+    bint crosses  # checks targets of scores itself
 
 # One call. Streams are rows (outer) of classes (inner).
 cdef struct RowJob:
