@@ -209,15 +209,17 @@ cdef void write_lines(char* data, const char* values, Py_ssize_t size, bint past
     if size < 128:
         memcpy(data, values, size)
         return
-    fastloss_copy_line(data, values)
     if past_caches:
+        memcpy(data, values, done)  # no byte of the lines to come, which would then be in the caches
         while done <= size - 64:
             fastloss_stream_line(data + done, values + done)
             done += 64
-    else:
-        while done <= size - 64:
-            fastloss_copy_line(data + done, values + done)
-            done += 64
+        memcpy(data + done, values + done, size - done)
+        return
+    fastloss_copy_line(data, values)
+    while done <= size - 64:
+        fastloss_copy_line(data + done, values + done)
+        done += 64
     fastloss_copy_line(data + size - 64, values + size - 64)
 
 
