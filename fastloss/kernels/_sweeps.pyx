@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .binary cimport AsymmetricFocal, BinaryLoss, LightBinaryLoss, LogitsLoss, binary
+from .binary cimport AsymmetricFocal, BinaryLoss, LightBinaryLoss, LightMarginLoss, LogitsLoss, binary
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
     PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
@@ -32,6 +32,12 @@ ctypedef fused PointwiseLoss:
     RegressionLoss
     PairLoss
     BinaryLoss
+
+
+# As fast as memory.
+ctypedef fused StagedLoss:
+    LightLoss
+    LightMarginLoss
 
 
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
@@ -451,13 +457,14 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    # Beyond the caches, sweeps do not store into the arrays themselves. It would take them up to twice the time: their
-    # stores may fall across two lines, and hold up loads a multiple of 4 KB beside them while they wait for memory.
+    # A sweep as fast as memory does not store into a large array itself: its stores may fall across two lines, and hold
+    # up loads a multiple of 4 KB beside them while they wait for memory.
     cdef bint in_caches = job.size * sizeof(real) < IN_CACHES
     cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES
-    cdef bint loss_direct = in_caches and is_direct(&job.loss, inner, unused)
-    cdef bint gradient_direct = in_caches and not pair and is_direct(&job.gradient, inner, unused)
-    cdef bint hessian_direct = in_caches and not pair and is_direct(&job.hessian, inner, unused)
+    cdef bint direct = in_caches or not (job.kernel.staged or past_caches)
+    cdef bint loss_direct = direct and is_direct(&job.loss, inner, unused)
+    cdef bint gradient_direct = direct and not pair and is_direct(&job.gradient, inner, unused)
+    cdef bint hessian_direct = direct and not pair and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
     cdef sweep_f32 sweep32
@@ -588,6 +595,7 @@ def bind(PointwiseLoss parameters):
     (<PointwiseLoss*>&kernel.parameters)[0] = parameters
     kernel.run_f32 = run_f32
     kernel.run_f64 = run_f64
+    kernel.staged = PointwiseLoss in StagedLoss
     kernel.pair = PointwiseLoss in PairLoss
     # The casts only take the loss out of the first parameter's type.
     kernel.sweeps_f32[<int>LOSS] = <sweep_f32>sweep_loss[PointwiseLoss, float]

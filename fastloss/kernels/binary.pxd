@@ -81,6 +81,14 @@ ctypedef fused LogitsLoss:
     BinaryFocalSmallPower
     AsymmetricFocal
 
+# As fast as memory.
+ctypedef fused LightMarginLoss:
+    Hinge
+    SquaredHinge
+    ModifiedHuber
+    Contrastive
+    HingeEmbedding
+
 # These let a NaN of z through by themselves.
 ctypedef fused LightBinaryLoss:
     BinaryCrossEntropy

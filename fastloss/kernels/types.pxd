@@ -15,7 +15,7 @@ cdef enum:
     CHUNK = 4096
     LANES = 64
     IN_CACHES = 1048576  # bytes of an output below which what a call touches stays in a core's own caches
-    PAST_CACHES = 25165824  # and from which it would not stay in a shared one: it is written to memory itself
+    PAST_CACHES = 25165824  # and from which it would not stay in a shared one: it is written past the caches
 
 # Which outputs a call computes: the bits of the mode, and the place of its sweep in the table.
 cdef enum Mode:
@@ -76,6 +76,7 @@ cdef struct Kernel:
     is_wide_f64 is_wide_f64
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
+    bint staged  # is as fast as memory: outputs beyond the caches go through scratch, and leave it in whole lines
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_job_chunk run_f32
     run_job_chunk run_f64
