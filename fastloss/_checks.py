@@ -83,6 +83,9 @@ def frozen(array: np.ndarray) -> np.ndarray:
 #: Values that a parameter comes close to and must not become, since its formula has a limit there.
 _SINGULAR = {"quantile": (0, 1), "expectile": (0, 1), "alpha": (0, 2), "power": (1, 2)}
 
+#: Parameters whose reciprocal is needed, and the least with one in float32.
+_INVERTED = {"c": 2.0**-125}
+
 
 def float32_fault(parameters: Mapping[str, Any], singular: Mapping[str, tuple[int, ...]] = _SINGULAR) -> str | None:
     """Says which parameter leaves the range of float32, in which float32 predictions are computed."""
@@ -96,6 +99,9 @@ def float32_fault(parameters: Mapping[str, Any], singular: Mapping[str, tuple[in
         if (limit | (np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))).any():
             return (f"{name} of {value} becomes {rounded.tolist()} in float32, in which y_pred of this dtype is "
                     f"computed: use another {name}, or float64")
+        if (np.abs(given) < _INVERTED.get(name, 0.0)).any():
+            return (f"{name} of {value} is below {_INVERTED[name]:.3g}, the least for y_pred of this dtype, which is "
+                    f"computed in float32: use a larger {name}, or float64")
     return None
 
 

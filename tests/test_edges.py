@@ -300,7 +300,7 @@ def test_tiny_weights_keep_means_finite_and_zeros_zero(tiny):
 @pytest.mark.parametrize("loss", [
     fl.Huber(1e-300), fl.Sharp(epsilon=1e-50), fl.Sharp("arctan", epsilon=1e50), fl.BinaryFocal(gamma=1e90),
     fl.BinaryCrossEntropy(pos_weight=1e300), fl.Quantile([0.5, 1e-100]), fl.Robust(2 + 1e-9), fl.Fair(1e-60),
-    fl.Expectile(1e-50), fl.AsymmetricFocal(gamma_neg=1e90), fl.Tukey(1e50)], ids=repr)
+    fl.Expectile(1e-50), fl.AsymmetricFocal(gamma_neg=1e90), fl.Tukey(1e50), fl.Fair(2e-38), fl.Tukey(1e-39)], ids=repr)
 def test_parameters_outside_float32_are_an_error_there_and_only_there(loss):
     y, z = np.array([[0.0, 1.0]]), np.array([[0.5, 1.0]])
     with pytest.raises(ValueError, match=r"in float32"):

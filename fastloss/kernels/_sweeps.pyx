@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .binary cimport AsymmetricFocal, BinaryLoss, LightBinaryLoss, LightMarginLoss, LogitsLoss, binary
+from .binary cimport AsymmetricFocal, BinaryLoss, NaNPassingLoss, LightMarginLoss, LogitsLoss, binary
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
     PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
@@ -106,7 +106,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
             value = value + known
             slope = slope + known
             curve = curve + known
-        elif PointwiseLoss not in LightLoss and PointwiseLoss not in LightBinaryLoss:
+        elif PointwiseLoss not in LightLoss and PointwiseLoss not in NaNPassingLoss:
             value = value if known == known else known
             slope = slope if known == known else known
             curve = curve if known == known else known

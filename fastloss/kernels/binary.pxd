@@ -2,7 +2,7 @@
 # `v` is the parameter that may vary by column.
 #
 # To add a loss: its parameters as a struct, its name in the fused type, its formula as a branch. NaN in z is dealt
-# with by the sweep, but for LightBinaryLoss.
+# with by the sweep, but for NaNPassingLoss.
 
 from .math cimport (
     absolute, atan_tail, exp_in, exp_lifted, kept_if, log, log1p, log1p_unit_part, log_high, log_reduced, mad,
@@ -90,7 +90,7 @@ ctypedef fused LightMarginLoss:
     HingeEmbedding
 
 # These let a NaN of z through by themselves.
-ctypedef fused LightBinaryLoss:
+ctypedef fused NaNPassingLoss:
     BinaryCrossEntropy
     BinaryCrossEntropyAdjusted
     BinaryFocal

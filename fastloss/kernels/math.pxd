@@ -86,20 +86,12 @@ cdef inline real with_sign_of(real x, real sign) noexcept nogil:
             fastloss_bits_from_f64(x) | (fastloss_bits_from_f64(sign) & <uint64_t>0x8000000000000000))
 
 
-# Of numbers that are not negative: as integers, which GCC never makes a branch of.
-
 cdef inline real smaller_of(real a, real b) noexcept nogil:
+    """The smaller of two numbers that are not negative: as integers, which GCC never makes a branch of."""
     if real is float:
         return fastloss_f32_from_bits(min(fastloss_bits_from_f32(a), fastloss_bits_from_f32(b)))
     else:
         return fastloss_f64_from_bits(min(fastloss_bits_from_f64(a), fastloss_bits_from_f64(b)))
-
-
-cdef inline real larger_of(real a, real b) noexcept nogil:
-    if real is float:
-        return fastloss_f32_from_bits(max(fastloss_bits_from_f32(a), fastloss_bits_from_f32(b)))
-    else:
-        return fastloss_f64_from_bits(max(fastloss_bits_from_f64(a), fastloss_bits_from_f64(b)))
 
 
 cdef inline real with_sign_times(real x, real sign) noexcept nogil:

@@ -6,11 +6,11 @@
 
 from .math cimport (
     FASTLOSS_FUSED, absolute, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1, exp_negative_parts,
-    exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, larger_of, log1p_unit,
-    log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal,
-    plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6, polynomial8, power_reduced,
-    product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by, times_power, unit_of,
-    unlift, with_sign_of, with_sign_times,
+    exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, log1p_unit, log1p_unit_part,
+    log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal, plus_log_2,
+    plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6, polynomial8, power_reduced, product_rest,
+    quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by, times_power, unit_of, unlift,
+    with_sign_of, with_sign_times,
 )
 from .types cimport real
 
@@ -379,7 +379,6 @@ cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* 
         huge = c * <double>3.599131035634557e+162  # 2^540
     else:
         most = <float>3.4028227e+38  # a little less, so that products of it round to numbers
-        c = larger_of(c, <float>2.350988701644575e-38)  # 2^-125: 1/c is a number
         huge = smaller_of(c * <float>7.555786372591432e+22, most)  # 2^76
     inverse = one / c
     a = size if size < huge else huge  # beyond, only the loss grows, and it by c·|r|
@@ -434,7 +433,6 @@ cdef inline void tukey(real y, real z, real c, real* loss, real* gradient, real*
         tiny = <double>1e-300
     else:
         tiny = <float>1e-30
-        c = larger_of(c, <float>2.350988701644575e-38)  # 2^-125: 2/c is a number
     half_c = <real>0.5 * c
     inverse = one / half_c
     rest = exact_difference_rest(z, y, r)
