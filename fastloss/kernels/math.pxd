@@ -762,12 +762,12 @@ cdef inline real exp_product(real x, real whole, real power) noexcept nogil:
     if real is double:
         shifted = mad(<double>1.4426950408889634 * a, x, magic)
         k = shifted - magic
-        r = mad(k, <double>-5.497923018708371e-14, -remainder(k * <double>0.6931471805598903, a, x))
+        r = mad(a_low, x, k * <double>-5.497923018708371e-14) - remainder(k * <double>0.6931471805598903, a, x)
     else:
         shifted = mad(<float>1.442695 * a, x, magic)
         k = shifted - magic
-        r = mad(k, <float>-1.4286068e-06, -remainder(k * <float>0.693145751953125, a, x))
-    return times_power(exp_near_minus_1(mad(a_low, x, r)), shifted)
+        r = mad(a_low, x, k * <float>-1.4286068e-06) - remainder(k * <float>0.693145751953125, a, x)
+    return times_power(exp_near_minus_1(r), shifted)
 
 
 cdef inline real power_reduced(real x, real whole, real power, real* shifted) noexcept nogil:

@@ -49,11 +49,11 @@ cdef inline void bounds(const WideLoss* p, real* y_least, real* y_most, real* z_
         # at most 3·exponent/2 in an exponential
         parameter = <real>2 + absolute(<real>p.power)
         z_most[0] = <real>1.5 * exponent / parameter
-        if WideLoss is not Tweedie:  # powers of y, too
-            y_least[0], y_most[0] = <real>1e-5, <real>1e5
-            z_least[0] = z_least[0] if parameter < <real>6 else infinity
         if WideLoss is TweedieIdentity:
-            z_least[0], z_most[0] = <real>1e-4 if parameter < <real>6 else infinity, <real>1e4
+            z_least[0], z_most[0] = <real>1e-4, <real>1e4
+        if WideLoss is not Tweedie:  # powers of y, too: high ones keep their digits the other way
+            y_least[0], y_most[0] = <real>1e-5, <real>1e5
+            z_least[0] = z_least[0] if (<real>p.power >= <real>-1) & (<real>p.power < <real>4) else infinity
     elif WideLoss is NegativeBinomial:
         parameter = <real>p.dispersion
         z_least[0] = <real>0 if (parameter > <real>1e-8) & (parameter < <real>1e8) else infinity
