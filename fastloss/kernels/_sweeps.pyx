@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .binary cimport AsymmetricFocal, BinaryLoss, NaNPassingLoss, LightMarginLoss, LogitsLoss, binary
+from .binary cimport AsymmetricFocal, BinaryLoss, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
     PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,

@@ -327,24 +327,20 @@ cdef inline real exp_negative_parts(real x, real* power, real* lifted) noexcept 
     (float32: 2^-56), as subnormal numbers are slow; lifted is the true one times 2^128 (2^64), for x up to 750 (110),
     where exp(-x) is 0. A NaN counts as that, too."""
     # Bits are compared as integers, which is cheaper than comparing numbers.
-    cdef real shifted, k, r
+    cdef real shifted, q
     if real is double:
         x = fastloss_f64_from_bits(min(<int64_t>fastloss_bits_from_f64(x), <int64_t>0x4087700000000000))
-        shifted = mad(x, <double>-1.4426950408889634, <double>MAGIC_F64 + <double>1151)
-        k = shifted - (<double>MAGIC_F64 + <double>1151)
-        r = mad(k, <double>-5.497923018708371e-14, -mad(k, <double>0.6931471805598903, x))
+        q = exp_plain_minus_1(-x, -<double>0, <double>MAGIC_F64 + <double>1151, &shifted)
         lifted[0] = fastloss_f64_from_bits(fastloss_bits_from_f64(shifted) << 52)
         power[0] = fastloss_f64_from_bits(
-            max(<int64_t>(fastloss_bits_from_f64(shifted) << 52), <int64_t>951 << 52) - (<int64_t>128 << 52))
+            max(<int64_t>fastloss_bits_from_f64(lifted[0]), <int64_t>951 << 52) - (<int64_t>128 << 52))
     else:
         x = fastloss_f32_from_bits(min(<int32_t>fastloss_bits_from_f32(x), <int32_t>0x42dc0000))
-        shifted = mad(x, <float>-1.442695, <float>MAGIC_F32 + <float>191)
-        k = shifted - (<float>MAGIC_F32 + <float>191)
-        r = mad(k, <float>-1.4286068e-06, -mad(k, <float>0.693145751953125, x))
+        q = exp_plain_minus_1(-x, -<float>0, <float>MAGIC_F32 + <float>191, &shifted)
         lifted[0] = fastloss_f32_from_bits(fastloss_bits_from_f32(shifted) << 23)
         power[0] = fastloss_f32_from_bits(
-            max(<int32_t>(fastloss_bits_from_f32(shifted) << 23), <int32_t>135 << 23) - (<int32_t>64 << 23))
-    return mad(r * r, exp_tail(r), r)
+            max(<int32_t>fastloss_bits_from_f32(lifted[0]), <int32_t>135 << 23) - (<int32_t>64 << 23))
+    return q
 
 
 cdef inline real unlift(real x) noexcept nogil:
