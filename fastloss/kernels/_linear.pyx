@@ -1,7 +1,8 @@
 # Linear models: one pass over X for a loss and its derivatives by the coefficients. A strip of rows is what a thread
 # takes, and has its own sums, so that their bits do not depend on the number of threads. It goes through a strip in
 # blocks that stay in cache: scores, the loss's own run (`_sweeps` or `_rows`) on them, and the block's part of the
-# gradient. BLAS does the products where there are many outputs; its threads are the caller's to limit.
+# gradient, together with the scores of the next block where there is a loop for both. BLAS does the products where
+# there are many outputs; its threads are the caller's to limit.
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -16,12 +17,15 @@ from scipy.linalg.cython_blas cimport dgemm, dsyrk
 from ._driver cimport Evaluator, RowEvaluator, Total, add_to, as_array, run_job, threads_for, weight_unit
 from .types cimport (
     ANY_REAL, CHUNK, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, MOST_ROWS, NO_MEMORY, SPARSE_COLUMNS,
-    SPARSE_ROWS, STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, run_chunk,
+    SPARSE_ROWS, STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, Stream, run_chunk,
 )
 
 import numpy as np
 
 cnp.import_array()
+
+cdef extern from "bits.h" nogil:
+    void fastloss_prefetch(const void* address)
 
 # What a pass computes beside LOSS and GRADIENT.
 cdef enum:
@@ -158,6 +162,24 @@ cdef void add_gradient(const LinearJob* job, const Block* block, const double* r
     job.products.add_rows(r, block.rows, k, sums + k * d)
 
 
+cdef bint add_gradient_and_scores(const LinearJob* job, const Block* block, Py_ssize_t stop, const double* r,
+                                  double* sums, double* z) noexcept nogil:
+    """A block's gradient, and the scores of the next. False, and nothing done: they are better computed alone."""
+    cdef Block next
+    cdef Py_ssize_t n = block.rows, at, k = block.outputs
+    cdef const Stream* y_true = &job.loss.elements.y_true
+    if (job.products.gradient_and_scores == NULL or k > 1 or job.blas or block.careful or n != job.rows
+            or block.first + 2 * n > stop):
+        return False
+    aim(job, block.first + n, n, &next)
+    for at in range(0, n * y_true.inner_stride, 64):  # the loss comes next, and would wait for them
+        fastloss_prefetch(y_true.data + next.first * y_true.inner_stride + at)
+    job.products.fill(job.intercepts, n, k, z)
+    job.products.gradient_and_scores(block.data, next.data, block, r, sums, job.weights, z)
+    job.products.add_rows(r, n, k, sums + k * block.features)
+    return True
+
+
 cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, const double* z, const double* u,
                       double* moved, double* other, double* r, Partial* partial) noexcept nogil:
     """r = the derivative of the loss's gradient along u, row by row, where all scores of a row act on each other: the
@@ -261,6 +283,7 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
     cdef double* x = other + size
     cdef double* rows = x + gathered
     cdef double* scaled = rows + wide
+    cdef bint scored = False  # with the block before
     memset(partial, 0, sizeof(Partial))
     if z == NULL:
         partial.flags = NO_MEMORY
@@ -277,7 +300,9 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
         if job.mode == SCORES:
             scores(job, &block, job.weights, job.intercepts, job.scores + first * k)
             continue
-        scores(job, &block, job.weights, job.intercepts, z)
+        if not scored:
+            scores(job, &block, job.weights, job.intercepts, z)
+        scored = False
         if job.mode == LOSS:
             run_loss(job, LOSS, first, n, z, NULL, NULL, partial)
             continue
@@ -298,7 +323,9 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
                         sums + k * (block.features + 1), partial)
         else:
             run_loss(job, LOSS | GRADIENT, first, n, z, gradient, NULL, partial)
-            add_gradient(job, &block, gradient, sums)
+            scored = add_gradient_and_scores(job, &block, stop, gradient, sums, z)
+            if not scored:
+                add_gradient(job, &block, gradient, sums)
     free(z)
 
 
@@ -378,17 +405,17 @@ cdef class LinearPass:
         if indices is not None:
             block.indices = cnp.PyArray_DATA(<cnp.ndarray?>indices)
             block.starts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray?>starts)
-        # A block's numbers stay in the L1 cache where loops go over them, in L2 where BLAS does, or where only one row
-        # of each column follows another; and no fewer rows than a loss's run is worth.
+        # A block's numbers stay in the L2 cache, and its rows are no fewer than a loss's run is worth. Sweeps take 16 rows
+        # at a time.
         job.blas = blas
         if blas:
             job.rows = min(max(<Py_ssize_t>64, 262144 // row_bytes), <Py_ssize_t>1024)
         elif storage == DENSE_COLUMNS:
             job.rows = min(max(<Py_ssize_t>256, 524288 // row_bytes), <Py_ssize_t>4096)
         else:
-            job.rows = min(max(<Py_ssize_t>16, 65536 // row_bytes), <Py_ssize_t>512)
+            job.rows = min(max(<Py_ssize_t>16, 131072 // row_bytes), <Py_ssize_t>512)
         job.rows = min(job.rows, max(<Py_ssize_t>32, 131072 // n_outputs))
-        job.rows -= job.rows % 4
+        job.rows -= job.rows % 16
         if storage == SPARSE_COLUMNS:
             job.strip = job.rows = strip
         self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(

@@ -4,7 +4,9 @@
 # rows of two arrays) is in this module since each module takes room for Cython's own code, once per ISA.
 #
 # Four rows go at a time, so that coefficients (or their gradient) are read once for four. Where X lies in columns, the
-# same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them.
+# same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them. Where it lies in
+# rows, one loop does both: it adds the gradient of a block, which is in the cache, and the scores of the next, which
+# come from memory meanwhile.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -16,10 +18,25 @@ from libc.string cimport memcpy, memmove, memset
 from .filter cimport Image
 from .math cimport absolute, exp_tail, expm1, mad
 from .pairs cimport RowsCall, rows_kernel
-from .types cimport DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product, real
+from .types cimport (
+    DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product, product_pair, real,
+)
 
 cdef extern from "bits.h":
     void fastloss_prefetch(const void* address) noexcept nogil
+
+cdef extern from "vectors.h" nogil:
+    ctypedef struct vector "fastloss_vector":  # of 8 doubles
+        pass
+    vector all_of "fastloss_all"(double x)
+    vector load_f64 "fastloss_load_f64"(const double* x)
+    vector load_f32 "fastloss_load_f32"(const float* x)
+    vector load_some_f64 "fastloss_load_some_f64"(const double* x, int n)
+    vector load_some_f32 "fastloss_load_some_f32"(const float* x, int n)
+    void store_all "fastloss_store"(double* x, vector values)
+    void store_some "fastloss_store_some"(double* x, int n, vector values)
+    vector mad_of "fastloss_mad"(vector a, vector b, vector c)
+    void sums_of "fastloss_sums"(vector a, vector b, vector c, vector d, double* out)
 
 ctypedef fused item:
     float
@@ -31,12 +48,88 @@ ctypedef fused position:
 
 cdef enum:
     LANE = 16
-    # Bytes by which loads run ahead of four rows that follow each other in memory (measured: 1 to 4 KB read as fast as
-    # memory gives; without, or further ahead, a pass takes a quarter longer).
+    # Bytes by which prefetches run ahead of rows that follow each other in memory (measured: 1 to 4 KB read as fast as
+    # memory gives; without, or further ahead, a pass takes a quarter longer), and the longest such rows: of longer ones
+    # the CPU sees by itself that it reads four (a pass over rows of 8000 bytes takes a tenth longer with prefetches).
     AHEAD = 2048
+    LONGEST_ROW = 2048
 
 
 # ---- four vectors at a time ------------------------------------------------------------------------------------------
+
+cdef inline vector take(const item* x, int n) noexcept nogil:
+    """n of 8 numbers, as doubles; then zeros."""
+    if item is float:
+        return load_f32(x) if n == 8 else load_some_f32(x, n)
+    else:
+        return load_f64(x) if n == 8 else load_some_f64(x, n)
+
+
+cdef inline void dot_step(const item* x, Py_ssize_t pitch, const double* w, int n, vector* s) noexcept nogil:
+    """s += x·w: of four rows, n of 8 columns."""
+    cdef vector v = take(w, n)
+    s[0] = mad_of(take(x, n), v, s[0])
+    s[1] = mad_of(take(x + pitch, n), v, s[1])
+    s[2] = mad_of(take(x + 2 * pitch, n), v, s[2])
+    s[3] = mad_of(take(x + 3 * pitch, n), v, s[3])
+
+
+cdef inline void axpy_step(const item* x, Py_ssize_t pitch, const vector* a, int n, double* y) noexcept nogil:
+    """y += a·x: of four rows, n of 8 columns."""
+    cdef vector v = mad_of(take(x, n), a[0], take(y, n))
+    v = mad_of(take(x + pitch, n), a[1], v)
+    v = mad_of(take(x + 2 * pitch, n), a[2], v)
+    v = mad_of(take(x + 3 * pitch, n), a[3], v)
+    if n == 8:
+        store_all(y, v)
+    else:
+        store_some(y, n, v)
+
+
+cdef inline void dot_and_axpy(const item* next, const double* w, double* out, const item* x, Py_ssize_t pitch,
+                              const double* a, Py_ssize_t step, double* y, Py_ssize_t n, bint fetch) noexcept nogil:
+    """Of four rows each, out = the dot products of `next` with w, and y += a·x, for numbers a that are `step` apart;
+    without `next` or x only the other. `fetch`: what follows `next` in memory is read next."""
+    cdef vector s[4]
+    cdef vector factors[4]
+    cdef Py_ssize_t j, at, rest = n % 8
+    if next != NULL:
+        s[0] = s[1] = s[2] = s[3] = all_of(0.0)
+    if x != NULL:
+        factors[0], factors[1] = all_of(a[0]), all_of(a[step])
+        factors[2], factors[3] = all_of(a[2 * step]), all_of(a[3 * step])
+    for j in range(0, n - rest, 8):
+        if fetch:
+            for at in range(0, 32 * sizeof(item), 64):
+                fastloss_prefetch(<const char*>(next + 4 * j) + AHEAD + at)
+        if next != NULL:
+            dot_step(next + j, pitch, w + j, 8, s)
+        if x != NULL:
+            axpy_step(x + j, pitch, factors, 8, y + j)
+    j = n - rest
+    if rest and next != NULL:
+        dot_step(next + j, pitch, w + j, <int>rest, s)
+    if rest and x != NULL:
+        axpy_step(x + j, pitch, factors, <int>rest, y + j)
+    if next != NULL:
+        sums_of(s[0], s[1], s[2], s[3], out)
+
+
+cdef inline void dot4(const item* x, Py_ssize_t pitch, const double* w, Py_ssize_t n, bint fetch,
+                      double* out) noexcept nogil:
+    dot_and_axpy(x, w, out, <const item*>NULL, pitch, NULL, 0, NULL, n, fetch)
+
+
+cdef inline void axpy4(const item* x, Py_ssize_t pitch, const double* a, Py_ssize_t step, Py_ssize_t n,
+                       double* y) noexcept nogil:
+    dot_and_axpy(<const item*>NULL, NULL, NULL, x, pitch, a, step, y, n, False)
+
+
+cdef inline void axpy(const item* x, double a, Py_ssize_t n, double* y) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        y[j] = mad(a, <double>x[j], y[j])
+
 
 cdef inline double sum_of(double* s) noexcept nogil:
     """Of LANE numbers, which it overwrites: by halves, which are registers."""
@@ -48,98 +141,51 @@ cdef inline double sum_of(double* s) noexcept nogil:
     return (s[0] + s[2]) + (s[1] + s[3])
 
 
-cdef inline void dot4(const item* x0, const item* x1, const item* x2, const item* x3, const double* w, Py_ssize_t n,
-                      bint follow, double* out) noexcept nogil:
-    """Four dot products with w. `follow`: the vectors follow each other in memory, and others follow them."""
-    cdef double s0[LANE]
-    cdef double s1[LANE]
-    cdef double s2[LANE]
-    cdef double s3[LANE]
-    cdef Py_ssize_t j, q, whole = n - n % LANE
-    cdef double r0 = 0.0, r1 = 0.0, r2 = 0.0, r3 = 0.0
-    cdef const char* next
-    memset(s0, 0, sizeof(s0))
-    memset(s1, 0, sizeof(s1))
-    memset(s2, 0, sizeof(s2))
-    memset(s3, 0, sizeof(s3))
-    for j in range(0, whole, 16):
-        if follow:
-            next = <const char*>(x0 + 4 * j) + AHEAD
-            fastloss_prefetch(next)
-            fastloss_prefetch(next + 64)
-            fastloss_prefetch(next + 128)
-            fastloss_prefetch(next + 192)
-            if item is double:
-                fastloss_prefetch(next + 256)
-                fastloss_prefetch(next + 320)
-                fastloss_prefetch(next + 384)
-                fastloss_prefetch(next + 448)
-        for q in range(LANE):
-            s0[q] = mad(<double>x0[j + q], w[j + q], s0[q])
-        for q in range(LANE):
-            s1[q] = mad(<double>x1[j + q], w[j + q], s1[q])
-        for q in range(LANE):
-            s2[q] = mad(<double>x2[j + q], w[j + q], s2[q])
-        for q in range(LANE):
-            s3[q] = mad(<double>x3[j + q], w[j + q], s3[q])
-    for j in range(whole, n):
-        r0 = mad(<double>x0[j], w[j], r0)
-        r1 = mad(<double>x1[j], w[j], r1)
-        r2 = mad(<double>x2[j], w[j], r2)
-        r3 = mad(<double>x3[j], w[j], r3)
-    out[0] = sum_of(s0) + r0
-    out[1] = sum_of(s1) + r1
-    out[2] = sum_of(s2) + r2
-    out[3] = sum_of(s3) + r3
-
-
-cdef inline void axpy4(const item* x0, const item* x1, const item* x2, const item* x3, double a0, double a1, double a2,
-                       double a3, Py_ssize_t n, double* y) noexcept nogil:
-    """y += a0·x0 + a1·x1 + a2·x2 + a3·x3"""
-    cdef Py_ssize_t j
-    for j in range(n):
-        y[j] = mad(a3, <double>x3[j], mad(a2, <double>x2[j], mad(a1, <double>x1[j], mad(a0, <double>x0[j], y[j]))))
-
-
-cdef inline void axpy(const item* x, double a, Py_ssize_t n, double* y) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(n):
-        y[j] = mad(a, <double>x[j], y[j])
-
-
 # ---- dense rows ------------------------------------------------------------------------------------------------------
+
+cdef inline bint are_fetched(const item* x, const Block* block) noexcept nogil:
+    return block.pitch == block.features and block.features * <Py_ssize_t>sizeof(item) <= LONGEST_ROW
+
 
 cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
-    cdef Py_ssize_t i, c, q, last = block.rows - 1, d = block.features, k = block.outputs
-    cdef bint follow = block.pitch == d
+    cdef Py_ssize_t i, c, q, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
+    cdef bint fetch = are_fetched(x, block)
     cdef double out[4]
-    for i in range(0, block.rows, 4):
+    for i in range(0, fours, 4):
         for c in range(k):
-            dot4(x + i * block.pitch, x + min(i + 1, last) * block.pitch, x + min(i + 2, last) * block.pitch,
-                 x + min(i + 3, last) * block.pitch, w + c * d, d, follow and c == 0, out)
-            for q in range(min(<Py_ssize_t>4, block.rows - i)):
+            dot4(x + i * block.pitch, block.pitch, w + c * d, d, fetch and c == 0, out)
+            for q in range(4):
                 z[(i + q) * k + c] += out[q]
+    for i in range(fours, block.rows):
+        for c in range(k):
+            dot4(x + i * block.pitch, 0, w + c * d, d, False, out)
+            z[i * k + c] += out[0]
 
 
 cdef void gradient_of_rows(const item* x, const void* unused, const Block* block,
                            const double* r, double* g) noexcept nogil:
     cdef Py_ssize_t i, c, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
-    cdef double a0, a1, a2, a3
     if block.careful:
         fours = 0
     for i in range(0, fours, 4):
         for c in range(k):
-            a0 = r[i * k + c]
-            a1 = r[(i + 1) * k + c]
-            a2 = r[(i + 2) * k + c]
-            a3 = r[(i + 3) * k + c]
-            axpy4(x + i * block.pitch, x + (i + 1) * block.pitch, x + (i + 2) * block.pitch, x + (i + 3) * block.pitch,
-                  a0, a1, a2, a3, d, g + c * d)
+            axpy4(x + i * block.pitch, block.pitch, r + i * k + c, k, d, g + c * d)
     for i in range(fours, block.rows):
         for c in range(k):
             if r[i * k + c] != 0.0:
                 axpy(x + i * block.pitch, r[i * k + c], d, g + c * d)
+
+
+cdef void gradient_and_scores_of_rows(const item* x, const item* next, const Block* block, const double* r, double* g,
+                                      const double* w, double* z) noexcept nogil:
+    cdef Py_ssize_t i, q, pitch = block.pitch
+    cdef bint fetch = are_fetched(x, block)
+    cdef double out[4]
+    for i in range(0, block.rows, 4):
+        dot_and_axpy(next + i * pitch, w, out, x + i * pitch, pitch, r + i, 1, g, block.features, fetch)
+        for q in range(4):
+            z[i + q] += out[q]
 
 
 cdef void gather_from_rows(const item* x, const void* unused, const Block* block,
@@ -164,15 +210,14 @@ cdef void scores_of_columns(const item* x, const void* unused, const Block* bloc
                             const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t j, fours = block.features - block.features % 4
     for j in range(0, fours, 4):
-        axpy4(x + j * block.pitch, x + (j + 1) * block.pitch, x + (j + 2) * block.pitch, x + (j + 3) * block.pitch,
-              w[j], w[j + 1], w[j + 2], w[j + 3], block.rows, z)
+        axpy4(x + j * block.pitch, block.pitch, w + j, 1, block.rows, z)
     for j in range(fours, block.features):
         axpy(x + j * block.pitch, w[j], block.rows, z)
 
 
 cdef void gradient_of_columns(const item* x, const void* unused, const Block* block,
                               const double* r, double* g) noexcept nogil:
-    cdef Py_ssize_t i, j, c, q, last = block.features - 1, k = block.outputs
+    cdef Py_ssize_t i, j, c, q, k = block.outputs, fours = block.features - block.features % 4
     cdef double out[4]
     if block.careful:
         for c in range(k):
@@ -181,11 +226,13 @@ cdef void gradient_of_columns(const item* x, const void* unused, const Block* bl
                     if r[i * k + c] != 0.0:
                         g[c * block.features + j] += r[i * k + c] * x[j * block.pitch + i]
         return
-    for j in range(0, block.features, 4):
-        dot4(x + j * block.pitch, x + min(j + 1, last) * block.pitch, x + min(j + 2, last) * block.pitch,
-             x + min(j + 3, last) * block.pitch, r, block.rows, False, out)
-        for q in range(min(<Py_ssize_t>4, block.features - j)):
+    for j in range(0, fours, 4):
+        dot4(x + j * block.pitch, block.pitch, r, block.rows, False, out)
+        for q in range(4):
             g[j + q] += out[q]
+    for j in range(fours, block.features):
+        dot4(x + j * block.pitch, 0, r, block.rows, False, out)
+        g[j] += out[0]
 
 
 cdef void gather_from_columns(const item* x, const void* unused, const Block* block,
@@ -230,14 +277,24 @@ cdef void scores_of_sparse_rows(const item* x, const position* at, const Block* 
 cdef void gradient_of_sparse_rows(const item* x, const position* at, const Block* block,
                                   const double* r, double* g) noexcept nogil:
     cdef Py_ssize_t i, c, k = block.outputs
-    cdef int64_t p
+    cdef int64_t p, stop
     cdef double a
     for i in range(block.rows):
         if k == 1:
             a = r[i]
-            if a != 0.0:
-                for p in range(block.starts[i], block.ends[i]):
-                    g[at[p]] = mad(a, <double>x[p], g[at[p]])
+            if a == 0.0:
+                continue
+            p = block.starts[i]
+            stop = block.ends[i]
+            while p + 4 <= stop:
+                g[at[p]] = mad(a, <double>x[p], g[at[p]])
+                g[at[p + 1]] = mad(a, <double>x[p + 1], g[at[p + 1]])
+                g[at[p + 2]] = mad(a, <double>x[p + 2], g[at[p + 2]])
+                g[at[p + 3]] = mad(a, <double>x[p + 3], g[at[p + 3]])
+                p += 4
+            while p < stop:
+                g[at[p]] = mad(a, <double>x[p], g[at[p]])
+                p += 1
         else:
             for p in range(block.starts[i], block.ends[i]):
                 for c in range(k):
@@ -356,6 +413,7 @@ cdef void choose(Products* products, int storage, item* unused, position* unused
     elif storage == DENSE_ROWS:
         products.scores = <product>scores_of_rows[item]
         products.gradient = <product>gradient_of_rows[item]
+        products.gradient_and_scores = <product_pair>gradient_and_scores_of_rows[item]
         products.gather = <gather_rows>gather_from_rows[item]
     elif storage == DENSE_COLUMNS:
         products.scores = <product>scores_of_columns[item]
@@ -376,6 +434,7 @@ def bind(int storage, bint double_precision, bint long_indices):
     cdef Products* products = <Products*>PyMem_Malloc(sizeof(Products))
     if products == NULL:
         raise MemoryError
+    memset(products, 0, sizeof(Products))
     products.fill = fill
     products.add_rows = add_rows
     products.is_finite = is_finite

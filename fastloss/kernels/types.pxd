@@ -247,6 +247,9 @@ cdef struct Block:
 
 # Of the block's data and indices: to += X·from, or to += Xᵀ·from.
 ctypedef void (*product)(const void*, const void*, const Block*, const double*, double*) noexcept nogil
+# The same two at once: the first of a block, the second of as many rows elsewhere, both a multiple of four.
+ctypedef void (*product_pair)(const void* data, const void* next, const Block*, const double* r, double* g,
+                              const double* w, double* z) noexcept nogil
 # The rows as dense double ones, so many numbers apart.
 ctypedef void (*gather_rows)(const void*, const void*, const Block*, double*, Py_ssize_t) noexcept nogil
 
@@ -254,6 +257,7 @@ ctypedef void (*gather_rows)(const void*, const void*, const Block*, double*, Py
 cdef struct Products:
     product scores
     product gradient
+    product_pair gradient_and_scores  # NULL where there is no loop for both
     gather_rows gather
     void (*fill)(const double* intercepts, Py_ssize_t rows, Py_ssize_t outputs, double* z) noexcept nogil
     void (*add_rows)(const double* values, Py_ssize_t rows, Py_ssize_t outputs, double* sums) noexcept nogil

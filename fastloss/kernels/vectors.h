@@ -1,0 +1,171 @@
+/* Vectors of 8 doubles, for sums of products, whose loops over two ends and two types compilers make too little of.
+   Everything here is static and inline, so each ISA module gets its own copy. */
+#ifndef FASTLOSS_VECTORS_H
+#define FASTLOSS_VECTORS_H
+
+#include "bits.h"
+
+#if defined(__AVX512F__)
+
+typedef __m512d fastloss_vector;
+
+FASTLOSS_INLINE fastloss_vector fastloss_all(double x) { return _mm512_set1_pd(x); }
+FASTLOSS_INLINE fastloss_vector fastloss_load_f64(const double *x) { return _mm512_loadu_pd(x); }
+FASTLOSS_INLINE fastloss_vector fastloss_load_f32(const float *x) { return _mm512_cvtps_pd(_mm256_loadu_ps(x)); }
+FASTLOSS_INLINE void fastloss_store(double *x, fastloss_vector v) { _mm512_storeu_pd(x, v); }
+FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector b, fastloss_vector c)
+{
+    return _mm512_fmadd_pd(a, b, c);
+}
+
+/* The first n numbers, then zeros; nothing beyond them is touched. */
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
+{
+    return _mm512_maskz_loadu_pd((__mmask8)((1 << n) - 1), x);
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f32(const float *x, int n)
+{
+    return _mm512_cvtps_pd(_mm512_castps512_ps256(_mm512_maskz_loadu_ps((__mmask16)((1 << n) - 1), x)));
+}
+FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
+{
+    _mm512_mask_storeu_pd(x, (__mmask8)((1 << n) - 1), v);
+}
+
+FASTLOSS_INLINE __m256d fastloss_halves_added(fastloss_vector v)
+{
+    return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+}
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+typedef struct { __m256d low, high; } fastloss_vector;
+
+FASTLOSS_INLINE fastloss_vector fastloss_pair(__m256d low, __m256d high)
+{
+    fastloss_vector v;
+    v.low = low;
+    v.high = high;
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_all(double x) { return fastloss_pair(_mm256_set1_pd(x), _mm256_set1_pd(x)); }
+FASTLOSS_INLINE fastloss_vector fastloss_load_f64(const double *x)
+{
+    return fastloss_pair(_mm256_loadu_pd(x), _mm256_loadu_pd(x + 4));
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_f32(const float *x)
+{
+    return fastloss_pair(_mm256_cvtps_pd(_mm_loadu_ps(x)), _mm256_cvtps_pd(_mm_loadu_ps(x + 4)));
+}
+FASTLOSS_INLINE void fastloss_store(double *x, fastloss_vector v)
+{
+    _mm256_storeu_pd(x, v.low);
+    _mm256_storeu_pd(x + 4, v.high);
+}
+FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector b, fastloss_vector c)
+{
+    return fastloss_pair(_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high));
+}
+
+FASTLOSS_INLINE __m256i fastloss_first(int n) /* of 4 */
+{
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_set_epi64x(3, 2, 1, 0));
+}
+FASTLOSS_INLINE __m128i fastloss_first_32(int n)
+{
+    return _mm_cmpgt_epi32(_mm_set1_epi32(n), _mm_set_epi32(3, 2, 1, 0));
+}
+/* The first n numbers, then zeros; nothing beyond them is touched. */
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
+{
+    return fastloss_pair(_mm256_maskload_pd(x, fastloss_first(n)), _mm256_maskload_pd(x + 4, fastloss_first(n - 4)));
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f32(const float *x, int n)
+{
+    return fastloss_pair(_mm256_cvtps_pd(_mm_maskload_ps(x, fastloss_first_32(n))),
+                         _mm256_cvtps_pd(_mm_maskload_ps(x + 4, fastloss_first_32(n - 4))));
+}
+FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
+{
+    _mm256_maskstore_pd(x, fastloss_first(n), v.low);
+    _mm256_maskstore_pd(x + 4, fastloss_first(n - 4), v.high);
+}
+
+FASTLOSS_INLINE __m256d fastloss_halves_added(fastloss_vector v) { return _mm256_add_pd(v.low, v.high); }
+
+#else
+
+typedef struct { double at[8]; } fastloss_vector;
+
+FASTLOSS_INLINE fastloss_vector fastloss_all(double x)
+{
+    fastloss_vector v;
+    for (int q = 0; q < 8; q++) v.at[q] = x;
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_f64(const double *x)
+{
+    fastloss_vector v;
+    for (int q = 0; q < 8; q++) v.at[q] = x[q];
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_f32(const float *x)
+{
+    fastloss_vector v;
+    for (int q = 0; q < 8; q++) v.at[q] = x[q];
+    return v;
+}
+FASTLOSS_INLINE void fastloss_store(double *x, fastloss_vector v)
+{
+    for (int q = 0; q < 8; q++) x[q] = v.at[q];
+}
+FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector b, fastloss_vector c)
+{
+    for (int q = 0; q < 8; q++) c.at[q] = fastloss_mad_f64(a.at[q], b.at[q], c.at[q]);
+    return c;
+}
+
+/* The first n numbers, then zeros; nothing beyond them is touched. */
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
+{
+    fastloss_vector v = fastloss_all(0.0);
+    for (int q = 0; q < n; q++) v.at[q] = x[q];
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f32(const float *x, int n)
+{
+    fastloss_vector v = fastloss_all(0.0);
+    for (int q = 0; q < n; q++) v.at[q] = x[q];
+    return v;
+}
+FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
+{
+    for (int q = 0; q < n; q++) x[q] = v.at[q];
+}
+
+#endif
+
+/* out = the sum of each; on all ISAs in the same order. */
+#if defined(__AVX2__) && defined(__FMA__)
+FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+{
+    __m256d ab = _mm256_hadd_pd(fastloss_halves_added(a), fastloss_halves_added(b));
+    __m256d cd = _mm256_hadd_pd(fastloss_halves_added(c), fastloss_halves_added(d));
+    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_blend_pd(ab, cd, 12), _mm256_permute2f128_pd(ab, cd, 0x21)));
+}
+#else
+FASTLOSS_INLINE double fastloss_sum(fastloss_vector v)
+{
+    for (int q = 0; q < 4; q++) v.at[q] += v.at[q + 4];
+    return (v.at[0] + v.at[1]) + (v.at[2] + v.at[3]);
+}
+FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+{
+    out[0] = fastloss_sum(a);
+    out[1] = fastloss_sum(b);
+    out[2] = fastloss_sum(c);
+    out[3] = fastloss_sum(d);
+}
+#endif
+
+#endif
