@@ -22,7 +22,7 @@ import pandas as pd
 import pytest
 from mpmath import mpf
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy import sparse
+from scipy import sparse, special
 from scipy.optimize import minimize
 
 import fastloss as fl
@@ -1442,6 +1442,32 @@ def test_long_strips_of_sparse_columns(loss):
     for model in (dense, columns):
         assert model.loss(coef) == pytest.approx(expected, rel=1e-12)
     assert_allclose(columns.loss_gradient(coef)[1], dense.loss_gradient(coef)[1], rtol=1e-11, atol=1e-15)
+
+
+@pytest.mark.parametrize("form", ["C", "padded", "F"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("n", "d"), [(300_000, 1), (150_000, 8), (70_001, 20), (40_003, 133), (3500, 700),
+                                      (33_000, 701)])
+def test_long_strips(n, d, dtype, form):
+    # the gradient of a block is added beside the scores of the next: there are at least two to each of 64 strips
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d + 3), dtype=dtype)[:, :d]
+    X = X if form == "padded" else X.copy(order=form)
+    y = rng.integers(2, size=n)
+    w = np.ones(n)
+    w[::1009] = 0.0
+    coef = rng.standard_normal(d + 1) / np.sqrt(d)
+    model = fl.LinearLoss(BCE, X, y, sample_weight=w)
+    wide = X.astype(np.float64)
+    z = wide @ coef[:-1] + coef[-1]
+    r = (special.expit(z) - y) * w / w.sum()
+    expected = np.append(r @ wide, r.sum())
+    value, gradient = model.loss_gradient(coef)
+    assert value == model.loss(coef)  # the same bits: scores do not depend on what is computed beside them
+    assert value == pytest.approx(np.average(BCE.loss(y, z, reduction="none"), weights=w), rel=1e-12)
+    assert_allclose(gradient, expected, rtol=0, atol=1e-13 * np.abs(expected).max() * np.sqrt(n))
+    X[::1009] = nan  # in the midst of other blocks
+    assert_allclose(model.loss_gradient(coef)[1], gradient, rtol=0, atol=1e-14 * np.abs(gradient).max() * np.sqrt(n))
 
 
 def test_wide_sparse_X_takes_no_dense_block():

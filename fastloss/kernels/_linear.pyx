@@ -405,13 +405,13 @@ cdef class LinearPass:
         if indices is not None:
             block.indices = cnp.PyArray_DATA(<cnp.ndarray?>indices)
             block.starts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray?>starts)
-        # A block's numbers stay in the L2 cache, and its rows are no fewer than a loss's run is worth. Sweeps take 16 rows
-        # at a time.
+        # A block, and the next, stay in the L2 cache, and have no fewer rows than a loss's run is worth, or, where only one
+        # row of a column follows another, than memory is. Sweeps take 16 rows at a time.
         job.blas = blas
         if blas:
             job.rows = min(max(<Py_ssize_t>64, 262144 // row_bytes), <Py_ssize_t>1024)
         elif storage == DENSE_COLUMNS:
-            job.rows = min(max(<Py_ssize_t>256, 524288 // row_bytes), <Py_ssize_t>4096)
+            job.rows = min(max(<Py_ssize_t>256, 131072 // row_bytes), <Py_ssize_t>4096)
         else:
             job.rows = min(max(<Py_ssize_t>16, 131072 // row_bytes), <Py_ssize_t>512)
         job.rows = min(job.rows, max(<Py_ssize_t>32, 131072 // n_outputs))
