@@ -405,8 +405,8 @@ cdef class LinearPass:
         if indices is not None:
             block.indices = cnp.PyArray_DATA(<cnp.ndarray?>indices)
             block.starts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray?>starts)
-        # A block, and the next, stay in the L2 cache, and have no fewer rows than a loss's run is worth, or, where only one
-        # row of a column follows another, than memory is. Sweeps take 16 rows at a time.
+        # A block, and the next, stay in the L2 cache. They have no fewer rows than a run of a loss is worth, or, where
+        # only one row of a column follows another, than memory is. Sweeps take 16 rows at a time.
         job.blas = blas
         if blas:
             job.rows = min(max(<Py_ssize_t>64, 262144 // row_bytes), <Py_ssize_t>1024)

@@ -48,15 +48,11 @@ ctypedef fused position:
 
 cdef enum:
     LANE = 16
-    # What loops fetch ahead. Of rows that follow each other in memory, what comes AHEAD bytes later (measured: 1 to 4
-    # KB read as fast as memory gives; without, or further ahead, a pass takes a quarter longer); but not of rows beyond
-    # LONGEST_ROW bytes: there a CPU sees by itself that it reads four, and a pass takes a tenth longer with it. Of
-    # columns the next four: up to a third less time.
-    NOTHING = 0
-    NEXT_ROWS = 1
-    NEXT_COLUMNS = 2
+    # Of rows up to SHORT bytes that follow each other in memory, what comes AHEAD bytes later is fetched (1 to 4 KB: as
+    # fast as memory gives); of longer ones, and of columns, the same place of the next four. Without, or with the
+    # other, a pass takes up to a third longer.
+    SHORT = 1024
     AHEAD = 2048
-    LONGEST_ROW = 2048
 
 
 # ---- four vectors at a time ------------------------------------------------------------------------------------------
@@ -91,9 +87,11 @@ cdef inline void axpy_step(const item* x, Py_ssize_t pitch, const vector* a, int
 
 
 cdef inline void dot_and_axpy(const item* u, const double* w, double* out, const item* x, Py_ssize_t pitch,
-                              const double* a, Py_ssize_t step, double* y, Py_ssize_t n, int fetch) noexcept nogil:
+                              const double* a, Py_ssize_t step, double* y, Py_ssize_t n, const item* far,
+                              bint packed) noexcept nogil:
     """Of four rows each, out = the dot products of u with w, and y += a·x, for numbers a that are `step` apart; without
-    u or x only the other."""
+    u or x only the other. `far`: which of them comes from memory, if any; `packed`: its rows are SHORT, and follow each
+    other."""
     cdef vector s[4]
     cdef vector factors[4]
     cdef Py_ssize_t j, at, rest = n % 8
@@ -103,12 +101,12 @@ cdef inline void dot_and_axpy(const item* u, const double* w, double* out, const
         factors[0], factors[1] = all_of(a[0]), all_of(a[step])
         factors[2], factors[3] = all_of(a[2 * step]), all_of(a[3 * step])
     for j in range(0, n - rest, 8):
-        if fetch == NEXT_ROWS:
+        if far != NULL and packed:
             for at in range(0, 32 * sizeof(item), 64):
-                fastloss_prefetch(<const char*>(u + 4 * j) + AHEAD + at)
-        elif fetch == NEXT_COLUMNS:
+                fastloss_prefetch(<const char*>(far + 4 * j) + AHEAD + at)
+        elif far != NULL:
             for at in range(4, 8):
-                fastloss_prefetch(x + at * pitch + j)
+                fastloss_prefetch(far + at * pitch + j)
         if u != NULL:
             dot_step(u + j, pitch, w + j, 8, s)
         if x != NULL:
@@ -122,14 +120,20 @@ cdef inline void dot_and_axpy(const item* u, const double* w, double* out, const
         sums_of(s[0], s[1], s[2], s[3], out)
 
 
-cdef inline void dot4(const item* x, Py_ssize_t pitch, const double* w, Py_ssize_t n, int fetch,
-                      double* out) noexcept nogil:
-    dot_and_axpy(x, w, out, <const item*>NULL, pitch, NULL, 0, NULL, n, fetch)
+cdef inline void dot4(const item* u, const double* w, double* out, Py_ssize_t pitch, Py_ssize_t n, const item* far,
+                      bint packed) noexcept nogil:
+    dot_and_axpy(u, w, out, <const item*>NULL, pitch, NULL, 0, NULL, n, far, packed)
 
 
-cdef inline void axpy4(const item* x, Py_ssize_t pitch, const double* a, Py_ssize_t step, Py_ssize_t n,
-                       double* y) noexcept nogil:
-    dot_and_axpy(<const item*>NULL, NULL, NULL, x, pitch, a, step, y, n, NOTHING)
+cdef inline void axpy4(const item* x, Py_ssize_t pitch, const double* a, Py_ssize_t step, double* y, Py_ssize_t n,
+                       const item* far) noexcept nogil:
+    dot_and_axpy(<const item*>NULL, NULL, NULL, x, pitch, a, step, y, n, far, False)
+
+
+cdef inline double dot(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
+    cdef double out[4]
+    dot4(x, w, out, 0, n, <const item*>NULL, False)
+    return out[0]
 
 
 cdef inline void axpy(const item* x, double a, Py_ssize_t n, double* y) noexcept nogil:
@@ -150,25 +154,25 @@ cdef inline double sum_of(double* s) noexcept nogil:
 
 # ---- dense rows ------------------------------------------------------------------------------------------------------
 
-cdef inline int fetch_of(const item* x, const Block* block) noexcept nogil:
-    cdef Py_ssize_t d = block.features
-    return NEXT_ROWS if block.pitch == d and d * <Py_ssize_t>sizeof(item) <= LONGEST_ROW else NOTHING
+cdef inline bint is_packed(const item* x, const Block* block) noexcept nogil:
+    return block.pitch == block.features and block.features * <Py_ssize_t>sizeof(item) <= SHORT
 
 
 cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t i, c, q, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
-    cdef int fetch = fetch_of(x, block)
+    cdef const item* far
     cdef double out[4]
     for i in range(0, fours, 4):
+        far = x + i * block.pitch
         for c in range(k):
-            dot4(x + i * block.pitch, block.pitch, w + c * d, d, fetch if c == 0 else NOTHING, out)
+            dot4(x + i * block.pitch, w + c * d, out, block.pitch, d, far, is_packed(x, block))
             for q in range(4):
                 z[(i + q) * k + c] += out[q]
+            far = NULL
     for i in range(fours, block.rows):
         for c in range(k):
-            dot4(x + i * block.pitch, 0, w + c * d, d, NOTHING, out)
-            z[i * k + c] += out[0]
+            z[i * k + c] += dot(x + i * block.pitch, w + c * d, d)
 
 
 cdef void gradient_of_rows(const item* x, const void* unused, const Block* block,
@@ -178,7 +182,7 @@ cdef void gradient_of_rows(const item* x, const void* unused, const Block* block
         fours = 0
     for i in range(0, fours, 4):
         for c in range(k):
-            axpy4(x + i * block.pitch, block.pitch, r + i * k + c, k, d, g + c * d)
+            axpy4(x + i * block.pitch, block.pitch, r + i * k + c, k, g + c * d, d, <const item*>NULL)
     for i in range(fours, block.rows):
         for c in range(k):
             if r[i * k + c] != 0.0:
@@ -188,10 +192,10 @@ cdef void gradient_of_rows(const item* x, const void* unused, const Block* block
 cdef void gradient_and_scores_of_rows(const item* x, const item* next, const Block* block, const double* r, double* g,
                                       const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t i, q, pitch = block.pitch
-    cdef int fetch = fetch_of(x, block)
     cdef double out[4]
     for i in range(0, block.rows, 4):
-        dot_and_axpy(next + i * pitch, w, out, x + i * pitch, pitch, r + i, 1, g, block.features, fetch)
+        dot_and_axpy(next + i * pitch, w, out, x + i * pitch, pitch, r + i, 1, g, block.features, next + i * pitch,
+                     is_packed(x, block))
         for q in range(4):
             z[i + q] += out[q]
 
@@ -216,31 +220,30 @@ cdef void gather_strided(const item* x, const void* unused, const Block* block,
 
 cdef void scores_of_columns(const item* x, const void* unused, const Block* block,
                             const double* w, double* z) noexcept nogil:
-    cdef Py_ssize_t j, fours = block.features - block.features % 4
+    cdef Py_ssize_t j, pitch = block.pitch, fours = block.features - block.features % 4
     for j in range(0, fours, 4):
-        axpy4(x + j * block.pitch, block.pitch, w + j, 1, block.rows, z)
+        axpy4(x + j * pitch, pitch, w + j, 1, z, block.rows, x + j * pitch)
     for j in range(fours, block.features):
-        axpy(x + j * block.pitch, w[j], block.rows, z)
+        axpy(x + j * pitch, w[j], block.rows, z)
 
 
 cdef void gradient_of_columns(const item* x, const void* unused, const Block* block,
                               const double* r, double* g) noexcept nogil:
-    cdef Py_ssize_t i, j, c, q, k = block.outputs, fours = block.features - block.features % 4
+    cdef Py_ssize_t i, j, c, q, pitch = block.pitch, k = block.outputs, fours = block.features - block.features % 4
     cdef double out[4]
     if block.careful:
         for c in range(k):
             for j in range(block.features):
                 for i in range(block.rows):
                     if r[i * k + c] != 0.0:
-                        g[c * block.features + j] += r[i * k + c] * x[j * block.pitch + i]
+                        g[c * block.features + j] += r[i * k + c] * x[j * pitch + i]
         return
     for j in range(0, fours, 4):
-        dot4(x + j * block.pitch, block.pitch, r, block.rows, NOTHING, out)
+        dot4(x + j * pitch, r, out, pitch, block.rows, <const item*>NULL, False)
         for q in range(4):
             g[j + q] += out[q]
     for j in range(fours, block.features):
-        dot4(x + j * block.pitch, 0, r, block.rows, NOTHING, out)
-        g[j] += out[0]
+        g[j] += dot(x + j * pitch, r, block.rows)
 
 
 cdef void gradient_and_scores_of_columns(const item* x, const item* next, const Block* block, const double* r,
@@ -248,12 +251,11 @@ cdef void gradient_and_scores_of_columns(const item* x, const item* next, const 
     cdef Py_ssize_t j, q, pitch = block.pitch, fours = block.features - block.features % 4
     cdef double out[4]
     for j in range(0, fours, 4):
-        dot_and_axpy(x + j * pitch, r, out, next + j * pitch, pitch, w + j, 1, z, block.rows, NEXT_COLUMNS)
+        dot_and_axpy(x + j * pitch, r, out, next + j * pitch, pitch, w + j, 1, z, block.rows, next + j * pitch, False)
         for q in range(4):
             g[j + q] += out[q]
     for j in range(fours, block.features):
-        dot4(x + j * pitch, 0, r, block.rows, NOTHING, out)
-        g[j] += out[0]
+        g[j] += dot(x + j * pitch, r, block.rows)
         axpy(next + j * pitch, w[j], block.rows, z)
 
 
