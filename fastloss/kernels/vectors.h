@@ -1,4 +1,4 @@
-/* Vectors of 8 doubles, for sums of products, whose loops over two ends and two types compilers make too little of.
+/* Vectors of 8 doubles, for sums of products: compilers make too little of these loops, with their ends and two types.
    Everything here is static and inline, so each ISA module gets its own copy. */
 #ifndef FASTLOSS_VECTORS_H
 #define FASTLOSS_VECTORS_H
@@ -93,6 +93,71 @@ FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
 
 FASTLOSS_INLINE __m256d fastloss_halves_added(fastloss_vector v) { return _mm256_add_pd(v.low, v.high); }
 
+#elif defined(__SSE2__) || defined(_M_X64)
+
+typedef struct { __m128d a, b, c, d; } fastloss_vector;
+
+FASTLOSS_INLINE fastloss_vector fastloss_all(double x)
+{
+    fastloss_vector v;
+    v.a = v.b = v.c = v.d = _mm_set1_pd(x);
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_f64(const double *x)
+{
+    fastloss_vector v;
+    v.a = _mm_loadu_pd(x);
+    v.b = _mm_loadu_pd(x + 2);
+    v.c = _mm_loadu_pd(x + 4);
+    v.d = _mm_loadu_pd(x + 6);
+    return v;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_f32(const float *x)
+{
+    fastloss_vector v;
+    __m128 low = _mm_loadu_ps(x), high = _mm_loadu_ps(x + 4);
+    v.a = _mm_cvtps_pd(low);
+    v.b = _mm_cvtps_pd(_mm_movehl_ps(low, low));
+    v.c = _mm_cvtps_pd(high);
+    v.d = _mm_cvtps_pd(_mm_movehl_ps(high, high));
+    return v;
+}
+FASTLOSS_INLINE void fastloss_store(double *x, fastloss_vector v)
+{
+    _mm_storeu_pd(x, v.a);
+    _mm_storeu_pd(x + 2, v.b);
+    _mm_storeu_pd(x + 4, v.c);
+    _mm_storeu_pd(x + 6, v.d);
+}
+FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector b, fastloss_vector c)
+{
+    c.a = _mm_add_pd(_mm_mul_pd(a.a, b.a), c.a);
+    c.b = _mm_add_pd(_mm_mul_pd(a.b, b.b), c.b);
+    c.c = _mm_add_pd(_mm_mul_pd(a.c, b.c), c.c);
+    c.d = _mm_add_pd(_mm_mul_pd(a.d, b.d), c.d);
+    return c;
+}
+
+/* The first n numbers, then zeros; nothing beyond them is touched. */
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
+{
+    double first[8] = {0};
+    for (int q = 0; q < n; q++) first[q] = x[q];
+    return fastloss_load_f64(first);
+}
+FASTLOSS_INLINE fastloss_vector fastloss_load_some_f32(const float *x, int n)
+{
+    float first[8] = {0};
+    for (int q = 0; q < n; q++) first[q] = x[q];
+    return fastloss_load_f32(first);
+}
+FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
+{
+    double all[8];
+    fastloss_store(all, v);
+    for (int q = 0; q < n; q++) x[q] = all[q];
+}
+
 #else
 
 typedef struct { double at[8]; } fastloss_vector;
@@ -156,8 +221,9 @@ FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastlos
 #else
 FASTLOSS_INLINE double fastloss_sum(fastloss_vector v)
 {
-    for (int q = 0; q < 4; q++) v.at[q] += v.at[q + 4];
-    return (v.at[0] + v.at[1]) + (v.at[2] + v.at[3]);
+    double at[8];
+    fastloss_store(at, v);
+    return ((at[0] + at[4]) + (at[1] + at[5])) + ((at[2] + at[6]) + (at[3] + at[7]));
 }
 FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
 {
