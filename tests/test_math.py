@@ -17,12 +17,13 @@ from fastloss import kernels
 from floats import DTYPES, neighbours, sample, ulps
 
 SOURCE = Path(kernels.__file__).with_name("math.pxd")
-FUNCTIONS = ("exp", "expm1", "log1p_unit", "log", "log1p", "atan")
+FUNCTIONS = ("exp", "expm1", "log1p_unit", "log", "log1p", "log1p_positive", "atan")
 
 EXACT = {"exp": mpmath.exp, "expm1": mpmath.expm1, "log1p_unit": mpmath.log1p, "log": mpmath.log,
-         "log1p": mpmath.log1p, "atan": mpmath.atan}
+         "log1p": mpmath.log1p, "log1p_positive": mpmath.log1p, "atan": mpmath.atan}
 # In a wider format, to find the arguments that are worth a look.
-NUMPY = {"exp": np.exp, "expm1": np.expm1, "log1p_unit": np.log1p, "log": np.log, "log1p": np.log1p, "atan": np.arctan}
+NUMPY = {"exp": np.exp, "expm1": np.expm1, "log1p_unit": np.log1p, "log": np.log, "log1p": np.log1p,
+         "log1p_positive": np.log1p, "atan": np.arctan}
 
 
 def headers():
@@ -64,12 +65,13 @@ def arguments(name, dtype, n, seed=0):
     overflow = float(np.log(np.float64(largest)))
     underflow = float(np.log(np.float64(tiny)) if dtype == np.float32 else -745.2)
     wide = {"exp": (-largest, largest), "expm1": (-largest, largest), "log1p_unit": (0, 1), "log": (0, largest),
-            "log1p": (-1, largest), "atan": (0, largest)}[name]
+            "log1p": (-1, largest), "log1p_positive": (0, 1e30), "atan": (0, largest)}[name]
     dense = {"exp": (underflow, overflow), "expm1": (-4, 4), "log1p_unit": (0, 1), "log": (0.25, 4), "log1p": (-1, 4),
-             "atan": (0, 8)}[name]
-    close = {"log": (0.5, 2), "log1p": (2.0 ** -30, 2), "atan": (2.0 ** -30, 4)}.get(name, (2.0 ** -30, 1))
+             "log1p_positive": (0, 4), "atan": (0, 8)}[name]
+    close = {"log": (0.5, 2), "log1p": (2.0 ** -30, 2), "log1p_positive": (2.0 ** -30, 2), "atan": (2.0 ** -30, 4)}.get(name, (2.0 ** -30, 1))
     kinks = {"exp": (0, overflow, underflow, np.log(2) / 2), "expm1": (0, overflow, 40, np.log(2) / 2, -np.log(2) / 2),
              "log1p_unit": (0.5,), "log": (1, 2 ** 0.5, 0.5 ** 0.5), "log1p": (0, 2 ** 0.5 - 1, 0.5 ** 0.5 - 1),
+             "log1p_positive": (0.5, 1, 2),
              "atan": (2 ** 0.5 - 1, 1, 2 ** 0.5 + 1)}[name]
     rng = np.random.default_rng(seed)
     x = np.concatenate([sample(*wide, n // 4, dtype, seed), sample(*close, n // 4, dtype, seed + 1),

@@ -629,13 +629,15 @@ cdef void apply_math(int function, const real* x, real* out, Py_ssize_t n) noexc
             out[i] = math.log(x[i])
         elif function == 4:
             out[i] = math.log1p(x[i])
+        elif function == 5:
+            out[i] = math.log1p_positive(x[i])
         else:
             out[i] = math.atan(x[i])
 
 
 def math_function(str name, size_t x, size_t out, Py_ssize_t n, bint double_precision):
     """out[i] = name(x[i]), by address: lets the tests hold each maths function to its documented error."""
-    cdef int function = ["exp", "expm1", "log1p_unit", "log", "log1p", "atan"].index(name)
+    cdef int function = ["exp", "expm1", "log1p_unit", "log", "log1p", "log1p_positive", "atan"].index(name)
     if double_precision:
         apply_math(function, <const double*>x, <double*>out, n)
     else:

@@ -5,10 +5,10 @@
 # let a NaN of r through by themselves.
 
 from .math cimport (
-    FASTLOSS_FUSED, absolute, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1, exp_negative_parts,
+    FASTLOSS_FUSED, absolute, atanh_tail, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1, exp_negative_parts,
     exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, log1p_unit, log1p_unit_part,
     log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal, plus_log_2,
-    plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6, polynomial8, power_reduced, product_rest,
+    plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6, power_reduced, product_rest,
     quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by, times_power, unit_of, unlift,
     with_sign_of, with_sign_times,
 )
@@ -389,14 +389,10 @@ cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* 
     f = mad(t, scale, scale - one)  # exactly
     part = one / (f + <real>2)
     s = f * part
+    h = mad(-s * part * part, atanh_tail(s * s), part)
     if real is double:
-        h = mad(-s * part * part, polynomial8[real](
-            s * s, <double>0.6666666666666664, 0.4000000000003021, 0.2857142856115776, 0.22222223788446158,
-            0.18181691717037848, 0.15390391635064257, 0.13183987185316368, 0.13782337848508025), part)
         far = (mad(k, <double>-0.6931471805598903, t) - f) + mad(k, <double>-5.497923018708371e-14, f * f * h)
     else:
-        h = mad(-s * part * part, polynomial4[real](
-            s * s, <float>0.6666666, 0.40001082, 0.2849215, 0.24349815), part)
         far = (mad(k, <float>-0.693145751953125, t) - f) + mad(k, <float>-1.4286068e-06, f * f * h)
     slope = a / u
     # the loss with what roundings took from t, which moves it by t/(1 + t), and from the first of two products

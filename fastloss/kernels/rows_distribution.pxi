@@ -118,7 +118,7 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cross(job, group, most, shift, cost)
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
-        log_sum = math.log1p(rest[i] / peak[i])
+        log_sum = math.log1p_positive(rest[i] / peak[i])
         mass = <real>group.masses[i]
         from_peak = most[i] + log_sum  # logsumexp
         loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]

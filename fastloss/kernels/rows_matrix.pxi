@@ -52,8 +52,8 @@ cdef inline void of_labels(const Group* group, const Matrix* matrix, real* rows)
             for k in range(group.count):
                 x = place(matrix, line, k, rows)
                 label = <real>k
-                for j in range(WIDTH):
-                    lanes[j] = x[j] if labels[j] == label else lanes[j]
+                for j in range(WIDTH):  # a sum: stores under a mask, which is what selects become, hold up the next load
+                    lanes[j] += x[j] if labels[j] == label else <real>0
             copy_numbers(rows + line * WIDTH, lanes)
     elif group.across:
         for i in range(<size_t>group.rows):
@@ -112,6 +112,21 @@ cdef inline void fold(const Group* group, Py_ssize_t line, real* lanes, real* ro
     for j in range(4):
         lanes[j] += lanes[j + 4]
     rows[line] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+
+
+cdef void fold_rows(Py_ssize_t rows, const real* lanes, real* sums) noexcept nogil:
+    """The same of many lines of one row each, step by step: of one row, the compiler adds the numbers one by one."""
+    cdef real eights[8 * MOST_WHOLE_ROWS]
+    cdef real fours[4 * MOST_WHOLE_ROWS]
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range(8):
+            eights[8 * i + j] = lanes[WIDTH * i + j] + lanes[WIDTH * i + j + 8]
+    for i in range(rows):
+        for j in range(4):
+            fours[4 * i + j] = eights[8 * i + j] + eights[8 * i + j + 4]
+    for i in range(rows):
+        sums[i] = (fours[4 * i] + fours[4 * i + 2]) + (fours[4 * i + 1] + fours[4 * i + 3])
 
 
 cdef inline void clear_others(const Group* group, real* rows) noexcept nogil:

@@ -216,7 +216,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
             q[j] = (rest[j] if z[j] == most[j] else total[j] - e) * share[j]
     if job.cross_entropy:
         for j in range(n):
-            rest[j] = math.log1p(rest[j] / peak[j])
+            rest[j] = math.log1p_positive(rest[j] / peak[j])
 
 
 cdef void apply_sigmoid(const OverlapJob* job, const Pixels* block, real* unused) noexcept nogil:

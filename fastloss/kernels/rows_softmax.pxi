@@ -52,23 +52,10 @@ cdef void exponentials(const Group* group, const real* shift, const real* magic,
                        real* rest, real* total) noexcept nogil:
     """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those as large
     as the largest."""
-    cdef bint kept = group.gradient.pitch != 0
     cdef bint extreme
     cdef Py_ssize_t first, line, lines
     if not group.across:
-        for line in range(group.lines):
-            if is_extreme(group, line, shift):
-                exponentials_of_lines(group, line, 1, True, True, shift, magic, least, peak, rest, total)
-                continue
-            if kept:
-                exponentials_of_lines(group, line, 1, False, False, shift, magic, least, peak, rest, total)
-            else:
-                exponentials_of_lines(group, line, 1, False, True, shift, magic, least, peak, rest, total)
-            # Where a difference loses no more than one bit, it saves the second sum.
-            if peak[line] + peak[line] <= total[line]:
-                rest[line] = total[line] - peak[line]
-            elif kept:
-                sum_without(group, line, peak, rest)
+        exponentials_of_rows(group, shift, magic, least, peak, rest, total)
         return
     for first in range(0, group.lines, 4):
         lines = min(<Py_ssize_t>4, group.lines - first)
@@ -76,9 +63,79 @@ cdef void exponentials(const Group* group, const real* shift, const real* magic,
         for line in range(first, first + lines):
             extreme |= is_extreme(group, line, shift)
         if extreme:
-            exponentials_of_lines(group, first, lines, True, True, shift, magic, least, peak, rest, total)
+            exponentials_of_lines(group, first, lines, True, shift, magic, least, peak, rest, total)
         else:
-            exponentials_of_lines(group, first, lines, False, True, shift, magic, least, peak, rest, total)
+            exponentials_of_lines(group, first, lines, False, shift, magic, least, peak, rest, total)
+
+
+cdef void exponentials_of_rows(const Group* group, const real* shift, const real* magic, const real* least,
+                               const real* peak, real* rest, real* total) noexcept nogil:
+    """The same, of lines of one row each."""
+    cdef real rests[WIDTH * MOST_WHOLE_ROWS]
+    cdef real sums[WIDTH * MOST_WHOLE_ROWS]
+    cdef bint kept = group.gradient.pitch != 0
+    cdef Py_ssize_t line
+    memset(rests, 0, sizeof(rests))
+    for line in range(group.lines):
+        if is_extreme(group, line, shift):
+            exponentials_of_row(group, line, True, True, shift[line], magic[line], least[line], peak[line],
+                                rests + line * WIDTH, sums + line * WIDTH)
+        elif kept:
+            exponentials_of_row(group, line, False, False, shift[line], magic[line], least[line], peak[line],
+                                rests + line * WIDTH, sums + line * WIDTH)
+        else:
+            exponentials_of_row(group, line, False, True, shift[line], magic[line], least[line], peak[line],
+                                rests + line * WIDTH, sums + line * WIDTH)
+    fold_rows(group.lines, sums, total)
+    if not kept:
+        fold_rows(group.lines, rests, rest)
+        return
+    for line in range(group.lines):
+        # Where a difference loses no more than one bit, it saves the second sum.
+        if peak[line] + peak[line] <= total[line] and not is_extreme(group, line, shift):
+            rest[line] = total[line] - peak[line]
+        else:
+            sum_without(group, line, peak, rest)
+
+
+cdef inline void exponentials_of_row(const Group* group, Py_ssize_t line, bint extreme, bint both, real shift,
+                                     real magic, real least, real peak, real* rests, real* sums) noexcept nogil:
+    cdef real rest_part[WIDTH]
+    cdef real part[WIDTH]
+    cdef Py_ssize_t first, last = group.count - 1, step = group.gradient.step, k, j
+    cdef const real* z = <const real*>group.scores.data + line * group.scores.pitch
+    cdef real* e = <real*>group.gradient.data + line * group.gradient.pitch
+    memset(sums, 0, WIDTH * sizeof(real))
+    for first in range(0, group.count, 8):
+        prefetch_next(group, &group.scores, line, first, rests)
+        memset(rest_part, 0, sizeof(rest_part))
+        memset(part, 0, sizeof(part))
+        for k in range(first, min(last, first + 8)):
+            add_exponentials(z, extreme, both, shift, magic, least, peak, rest_part, part, e)
+            z += WIDTH
+            e += step
+        if first + 8 > last:  # of the end of a row, which may be elsewhere
+            add_exponentials(place(&group.scores, line, last, rests), extreme, both, shift, magic, least, peak,
+                             rest_part, part, place(&group.gradient, line, last, rests))
+        for j in range(WIDTH):
+            sums[j] += part[j]
+            if both:
+                rests[j] += rest_part[j]
+
+
+cdef inline void add_exponentials(const real* z, bint extreme, bint both, real shift, real magic, real least, real peak,
+                                  real* rests, real* sums, real* out) noexcept nogil:
+    """16 exponentials, and their sums; those without the largest only if `both` are wanted."""
+    cdef real numbers[WIDTH]
+    cdef real e
+    cdef Py_ssize_t j
+    for j in range(WIDTH):
+        e = exponential(z[j], shift, magic, least, extreme)
+        numbers[j] = e
+        sums[j] += e
+        if both:
+            rests[j] += <real>0 if e == peak else e
+    copy_numbers(out, numbers)
 
 
 cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shift) noexcept nogil:
@@ -97,13 +154,9 @@ cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shi
 
 
 cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint extreme,
-                                       bint both, const real* shift, const real* magic, const real* least,
-                                       const real* peak, real* rest, real* total) noexcept nogil:
+                                       const real* shift, const real* magic, const real* least, const real* peak,
+                                       real* rest, real* total) noexcept nogil:
     # Up to four lines at a time: a short one alone would spend its time on waiting for its own results.
-    cdef real line_peak[4 * WIDTH]
-    cdef real line_shift[4 * WIDTH]
-    cdef real line_magic[4 * WIDTH]
-    cdef real line_least[4 * WIDTH]
     cdef real rests[4 * WIDTH]
     cdef real sums[4 * WIDTH]
     cdef real rest_part[4 * WIDTH]
@@ -113,38 +166,29 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t first, line, k, j, i
-    for line in range(lines):
-        spread(group, first_line + line, peak, line_peak + line * WIDTH)
-        spread(group, first_line + line, shift, line_shift + line * WIDTH)
-        spread(group, first_line + line, magic, line_magic + line * WIDTH)
-        spread(group, first_line + line, least, line_least + line * WIDTH)
-    memset(rests, 0, lines * WIDTH * sizeof(real))
-    memset(sums, 0, lines * WIDTH * sizeof(real))
+    cdef Py_ssize_t first, line, k, j, i, of_line = first_line * WIDTH
+    memset(rests, 0, sizeof(rests))
+    memset(sums, 0, sizeof(sums))
     for first in range(0, group.count, 8):
-        if not group.across:
-            prefetch_next(group, &scores, first_line, first, rest)
-        memset(rest_part, 0, lines * WIDTH * sizeof(real))
-        memset(part, 0, lines * WIDTH * sizeof(real))
+        memset(rest_part, 0, sizeof(rest_part))
+        memset(part, 0, sizeof(part))
         for k in range(first, min(group.count, first + 8)):
             for line in range(lines):
                 i = line * WIDTH
                 z = place(&scores, first_line + line, k, rest)
                 for j in range(WIDTH):
-                    e = exponential(z[j], line_shift[i + j], line_magic[i + j], line_least[i + j], extreme)
+                    e = exponential(z[j], shift[of_line + i + j], magic[of_line + i + j], least[of_line + i + j],
+                                    extreme)
                     out[j] = e
                     part[i + j] += e
-                    if both:
-                        rest_part[i + j] = rest_part[i + j] if e == line_peak[i + j] else rest_part[i + j] + e
+                    rest_part[i + j] += <real>0 if e == peak[of_line + i + j] else e
                 copy_numbers(place(&gradient, first_line + line, k, rest), out)
-        for j in range(lines * WIDTH):
+        for j in range(4 * WIDTH):
             sums[j] += part[j]
-            if both:
-                rests[j] += rest_part[j]
+            rests[j] += rest_part[j]
     for line in range(lines):
-        if both:
-            fold(group, first_line + line, rests + line * WIDTH, rest)
-        fold(group, first_line + line, sums + line * WIDTH, total)
+        copy_numbers(rest + of_line + line * WIDTH, rests + line * WIDTH)
+        copy_numbers(total + of_line + line * WIDTH, sums + line * WIDTH)
 
 
 cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, real* rest) noexcept nogil:
@@ -161,7 +205,7 @@ cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, rea
         for k in range(first, min(group.count, first + 8)):
             e = place(&gradient, line, k, rest)
             for j in range(WIDTH):
-                part[j] = part[j] if e[j] == without else part[j] + e[j]
+                part[j] += <real>0 if e[j] == without else e[j]
         for j in range(WIDTH):
             sums[j] += part[j]
     fold(group, line, sums, rest)

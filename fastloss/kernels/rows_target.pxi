@@ -20,6 +20,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real total[ROWS]
     cdef real score[ROWS]  # of the target
     cdef real q[ROWS]
+    cdef real log_sum[ROWS]  # less the largest score
     cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
     cdef real curve[ROWS]
     cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by rest = 1 - q
@@ -28,25 +29,30 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real to_q[ROWS]
     cdef real rest_of_peak[ROWS]
     cdef real scale[ROWS]
-    cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, log_sum, surprise, e, value, first, second, apart
+    cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, surprise, e, value, first, second, apart
     cdef Py_ssize_t i
     clear_others(group, score)
     of_labels(group, &group.scores, score)
     largest(group, most)
     prepare(group.padded, most, shift, magic, least, peak)
     softmax(group, most, shift, magic, least, peak, rest, total)
+    # Short loops overlap better than one long one: each step of these waits for the one before.
     for i in range(group.padded):
-        e = exponential(score[i], shift[i], magic[i], least[i], True)
-        others = rest[i] if score[i] == most[i] else total[i] - e
+        log_sum[i] = rest[i] / peak[i]
         to_q[i] = one / total[i]
+        q[i] = exponential(score[i], shift[i], magic[i], least[i], True)
+    for i in range(group.padded):
+        log_sum[i] = math.log1p_positive(log_sum[i])
+    for i in range(group.padded):
+        e = q[i]
+        others = rest[i] if score[i] == most[i] else total[i] - e
         q[i] = e * to_q[i] if TargetLoss is CrossEntropy else e / total[i]
         apart = others * to_q[i] if TargetLoss is CrossEntropy else others / total[i]
         ahead = most[i] - score[i]
         ahead_low = math.difference_rest(most[i], score[i], ahead)
         ahead = zero if score[i] == most[i] else ahead
-        log_sum = math.log1p(rest[i] / peak[i])
-        surprise = ahead + log_sum
-        ahead_low = ahead_low + math.difference_rest(ahead, -log_sum, surprise)
+        surprise = ahead + log_sum[i]
+        ahead_low = ahead_low + math.difference_rest(ahead, -log_sum[i], surprise)
         target_loss(&p, surprise, ahead_low, q[i], apart, &value, &first, &second)
         loss[i] = value
         scale[i] = <real>group.scales[i]
