@@ -83,7 +83,7 @@ class BuildExt(build_ext):
 
 
 # What a module is compiled again for, beside its source (and what that includes and cimports, as Cython sees itself).
-depends = [str(KERNELS / "bits.h"), str(KERNELS / "vectors.h"), "build_tools/isa.py", "setup.py"]
+depends = [*map(str, KERNELS.glob("*.h")), "build_tools/isa.py", "setup.py"]
 extensions = [
     Extension(f"fastloss.kernels.{name}", [str(KERNELS / f"{name}.pyx")], depends=depends,
               include_dirs=[str(KERNELS), numpy.get_include()],

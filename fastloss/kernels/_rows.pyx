@@ -10,6 +10,7 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
+from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -35,6 +36,10 @@ from .types cimport (
 cdef extern from "bits.h":
     void fastloss_prefetch_l2(const void* address) noexcept nogil
 
+cdef extern from "transpose.h" nogil:
+    void fastloss_transpose_f64(const double* rows, ptrdiff_t down, double* columns, ptrdiff_t step)
+    void fastloss_transpose_f32(const float* rows, ptrdiff_t down, float* columns, ptrdiff_t step)
+
 cdef enum:
     # Up to so many classes (measured), rows are worked on side by side.
     FEW_CLASSES = 24
@@ -42,7 +47,7 @@ cdef enum:
     GROUP = 32768
     # Of a group of whole rows, about, and its rows at most: so that the next group's scores have room there, too.
     GROUP_OF_ROWS = 8192
-    MOST_WHOLE_ROWS = 32
+    MOST_LINES = 32
 
 include "streams.pxi"
 include "sums.pxi"
@@ -84,7 +89,7 @@ cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept
 
 cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogil:
     """Numbers from 0 to 1 that sum to 1, and their sums; of indicators, 0 and 1."""
-    cdef double sums[WIDTH]
+    cdef double sums[WIDTH * MOST_LINES]
     cdef real part[WIDTH]
     cdef real least[WIDTH]
     cdef real most[WIDTH]
@@ -97,8 +102,8 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
     memset(least, 0, sizeof(least))
     memset(most, 0, sizeof(most))
     memset(odd, 0, sizeof(odd))
+    memset(sums, 0, group.lines * WIDTH * sizeof(double))
     for line in range(group.lines):
-        memset(sums, 0, sizeof(sums))
         for first in range(0, group.count, 8):
             memset(part, 0, sizeof(part))
             for k in range(first, min(group.count, first + 8)):
@@ -108,12 +113,11 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
                     for j in range(WIDTH):
                         odd[j] += math.absolute(t[j] * (t[j] - <real>1))
             for j in range(WIDTH):
-                sums[j] += part[j]
-        flags |= check_sums(job, group, line, sums)
+                sums[line * WIDTH + j] += part[j]
     for j in range(WIDTH):
         if odd[j] != <real>0:
             flags |= BAD_TARGET
-    return flags | check_range(job, least, most)
+    return flags | check_range(job, least, most) | check_masses(job, group, sums)
 
 
 cdef inline void take_in(const real* t, real* least, real* most, real* sums) noexcept nogil:
@@ -134,23 +138,18 @@ cdef inline int check_range(const RowJob* job, const real* least, const real* mo
     return 0
 
 
-cdef inline int check_sums(const RowJob* job, Group* group, Py_ssize_t line, double* sums) noexcept nogil:
-    """Of a line's rows, or of its one row, the sums of targets: kept in `masses`, and checked."""
-    cdef Py_ssize_t rows = 1, j
-    cdef int flags = 0
-    if group.across:
-        rows = min(<Py_ssize_t>WIDTH, group.rows - line * WIDTH)
-        memcpy(group.masses + line * WIDTH, sums, WIDTH * sizeof(double))
-    else:
-        for j in range(8):
-            sums[j] += sums[j + 8]
-        for j in range(4):
-            sums[j] += sums[j + 4]
-        sums[0] = group.masses[line] = (sums[0] + sums[2]) + (sums[1] + sums[3])
-    for j in range(rows):
-        if not (job.target == INDICATORS and sums[j] == sums[j] or -job.tolerance <= sums[j] - 1.0 <= job.tolerance):
-            flags = BAD_TARGET
-    return flags
+cdef inline int check_masses(const RowJob* job, Group* group, const double* lanes) noexcept nogil:
+    """The sums of each row's targets, from those of all lines: kept in `masses`, and checked."""
+    cdef Py_ssize_t i
+    cdef int64_t bad = 0
+    fold_lines(group, True, lanes, group.masses)
+    for i in range(group.rows):
+        bad |= not ((group.masses[i] >= 1.0 - job.tolerance) & (group.masses[i] <= 1.0 + job.tolerance))
+    if job.target == INDICATORS:
+        bad = 0
+        for i in range(group.rows):
+            bad |= group.masses[i] != group.masses[i]
+    return BAD_TARGET if bad else 0
 
 
 cdef int find_labels(const RowJob* job, Group* group, real* unused) noexcept nogil:
@@ -253,10 +252,10 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef real* targets = NULL
     cdef real* gradient = NULL
     cdef real* hessian = NULL
-    cdef real score_tails[2 * WIDTH * MOST_WHOLE_ROWS]
-    cdef real target_tails[2 * WIDTH * MOST_WHOLE_ROWS]
-    cdef real gradient_tails[2 * WIDTH * MOST_WHOLE_ROWS]
-    cdef real hessian_tails[2 * WIDTH * MOST_WHOLE_ROWS]
+    cdef real score_tails[2 * WIDTH * MOST_LINES]
+    cdef real target_tails[2 * WIDTH * MOST_LINES]
+    cdef real gradient_tails[2 * WIDTH * MOST_LINES]
+    cdef real hessian_tails[2 * WIDTH * MOST_LINES]
     cdef real loss[ROWS]
     cdef double weights[ROWS]
     cdef double values[ROWS]
@@ -278,7 +277,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_WHOLE_ROWS, GROUP_OF_ROWS // classes))
+        height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_LINES, GROUP_OF_ROWS // classes))
 
     for i in range(ROWS):
         group.factors[i] = job.factor

@@ -491,8 +491,8 @@ cdef inline real log_rest(real f) noexcept nogil:
 
 
 # log1p_positive(x) domain [0, 1e30]
-#   float64     max 9.99 ulp at 0x1p-1
-#   float32     max 9.99 ulp at 0x1p-1
+#   float64     max 0.89 ulp at 0x1.f96af196dfe84p-2
+#   float32     max 0.94 ulp at 0x1.ea2f68p-2
 cdef inline real log1p_positive(real x) noexcept nogil:
     """log(1 + x) of what is not negative, and no infinity: half the steps of log1p."""
     cdef real k

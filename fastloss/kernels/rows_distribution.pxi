@@ -6,28 +6,27 @@ cdef void cross(const RowJob* job, Group* group, const real* most, const real* s
     """Σ t·(most - z) of each row: what cross-entropy has beside a logarithm, without cancellation. Targets that have
     not been checked are."""
     cdef real line_most[WIDTH]
-    cdef real costs[WIDTH]
-    cdef double sums[WIDTH]
+    cdef real costs[WIDTH * MOST_LINES]
+    cdef double sums[WIDTH * MOST_LINES]
     cdef real least_target[WIDTH]
     cdef real most_target[WIDTH]
-    cdef Py_ssize_t line
+    cdef Py_ssize_t line, i
     memset(least_target, 0, sizeof(least_target))
     memset(most_target, 0, sizeof(most_target))
+    memset(costs, 0, group.lines * WIDTH * sizeof(real))
+    memset(sums, 0, group.lines * WIDTH * sizeof(double))
     for line in range(group.lines):
+        i = line * WIDTH
         spread(group, line, most, line_most)
-        memset(costs, 0, sizeof(costs))
-        memset(sums, 0, sizeof(sums))
         if is_extreme(group, line, shift):
-            cross_line(group, line, True, group.unchecked, line_most, costs, least_target, most_target, sums)
+            cross_line(group, line, True, group.unchecked, line_most, costs + i, least_target, most_target, sums + i)
         elif group.unchecked:
-            cross_line(group, line, False, True, line_most, costs, least_target, most_target, sums)
+            cross_line(group, line, False, True, line_most, costs + i, least_target, most_target, sums + i)
         else:
-            cross_line(group, line, False, False, line_most, costs, least_target, most_target, sums)
-        fold(group, line, costs, cost)
-        if group.unchecked:
-            group.flags |= check_sums(job, group, line, sums)
+            cross_line(group, line, False, False, line_most, costs + i, least_target, most_target, sums + i)
+    fold_lines(group, True, costs, cost)
     if group.unchecked:
-        group.flags |= COUNTED | check_range(job, least_target, most_target)
+        group.flags |= COUNTED | check_range(job, least_target, most_target) | check_masses(job, group, sums)
 
 
 cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, bint unchecked, const real* most,
@@ -41,6 +40,8 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
     cdef real sums_part[WIDTH]
     cdef Py_ssize_t first, k, j
     for first in range(0, group.count, 8):
+        if not group.across and group.height > 1:
+            prefetch_next(group, &targets, line, first, costs)
         memset(part, 0, sizeof(part))
         memset(sums_part, 0, sizeof(sums_part))
         for k in range(first, min(group.count, first + 8)):

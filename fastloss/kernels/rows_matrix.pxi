@@ -114,19 +114,29 @@ cdef inline void fold(const Group* group, Py_ssize_t line, real* lanes, real* ro
     rows[line] = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
 
 
-cdef void fold_rows(Py_ssize_t rows, const real* lanes, real* sums) noexcept nogil:
-    """The same of many lines of one row each, step by step: of one row, the compiler adds the numbers one by one."""
-    cdef real eights[8 * MOST_WHOLE_ROWS]
-    cdef real fours[4 * MOST_WHOLE_ROWS]
+cdef inline void fold_lines(const Group* group, bint by_sum, const real* lanes, real* rows) noexcept nogil:
+    """The same of all lines; or the largest numbers."""
+    # Step by step for all rows: of one row, the compiler takes the numbers one by one.
+    cdef real eights[8 * MOST_LINES]
+    cdef real fours[4 * MOST_LINES]
     cdef Py_ssize_t i, j
-    for i in range(rows):
+    if group.across:
+        for i in range(group.lines):
+            copy_numbers(rows + WIDTH * i, lanes + WIDTH * i)
+        return
+    for i in range(group.lines):
         for j in range(8):
-            eights[8 * i + j] = lanes[WIDTH * i + j] + lanes[WIDTH * i + j + 8]
-    for i in range(rows):
+            eights[8 * i + j] = folded(lanes[WIDTH * i + j], lanes[WIDTH * i + j + 8], by_sum)
+    for i in range(group.lines):
         for j in range(4):
-            fours[4 * i + j] = eights[8 * i + j] + eights[8 * i + j + 4]
-    for i in range(rows):
-        sums[i] = (fours[4 * i] + fours[4 * i + 2]) + (fours[4 * i + 1] + fours[4 * i + 3])
+            fours[4 * i + j] = folded(eights[8 * i + j], eights[8 * i + j + 4], by_sum)
+    for i in range(group.lines):
+        rows[i] = folded(folded(fours[4 * i], fours[4 * i + 2], by_sum),
+                         folded(fours[4 * i + 1], fours[4 * i + 3], by_sum), by_sum)
+
+
+cdef inline real folded(real a, real b, bint by_sum) noexcept nogil:
+    return a + b if by_sum else larger(a, b)
 
 
 cdef inline void clear_others(const Group* group, real* rows) noexcept nogil:
@@ -179,45 +189,42 @@ cdef void load(const Stream* stream, Py_ssize_t first, const Group* group, Matri
                 read_strided(data + line * WIDTH * down + c * along, down, rows, stream.dtype, out + c * WIDTH)
 
 
-# Rows that are put side by side, and back. Here the compiler makes shuffles of registers.
+# Rows that are put side by side, and back.
+
+cdef inline void transpose(const real* rows, Py_ssize_t down, real* columns, Py_ssize_t step) noexcept nogil:
+    """Four rows of four numbers, as columns."""
+    if real is double:
+        fastloss_transpose_f64(rows, down, columns, step)
+    else:
+        fastloss_transpose_f32(rows, down, columns, step)
+
 
 cdef inline void load_fours(const real* row, Py_ssize_t down, Py_ssize_t rows, Py_ssize_t classes,
                             real* out) noexcept nogil:
-    """Up to 16 rows, four classes at a time; the last four may overlap with those before."""
-    cdef real numbers[4 * WIDTH]
-    cdef Py_ssize_t first, i, j
-    cdef const real* from_row
-    cdef real* out_of_four
-    memset(numbers, 0, sizeof(numbers))
-    for first in range(0, classes, 4):
-        from_row = row + min(first, classes - 4)
-        for i in range(rows):
-            memcpy(numbers + 4 * i, from_row + i * down, 4 * sizeof(real))
-        out_of_four = out + min(first, classes - 4) * WIDTH
-        for j in range(WIDTH):
-            out_of_four[j] = numbers[4 * j]
-            out_of_four[j + WIDTH] = numbers[4 * j + 1]
-            out_of_four[j + 2 * WIDTH] = numbers[4 * j + 2]
-            out_of_four[j + 3 * WIDTH] = numbers[4 * j + 3]
+    """Up to 16 rows, four by four; the last four classes may overlap with those before."""
+    cdef Py_ssize_t first, i, c
+    for i in range(0, rows - 3, 4):
+        for first in range(0, classes, 4):
+            c = min(first, classes - 4)
+            transpose(row + i * down + c, down, out + c * WIDTH + i, WIDTH)
+    for i in range(rows // 4 * 4, rows):
+        for c in range(classes):
+            out[c * WIDTH + i] = row[i * down + c]
 
 
 cdef inline void store_fours(const real* values, Py_ssize_t down, Py_ssize_t rows, Py_ssize_t classes,
                              real* row) noexcept nogil:
-    cdef real numbers[4 * WIDTH]
-    cdef Py_ssize_t first, i, j
-    cdef const real* four
-    cdef real* to_row
-    for first in range(0, classes, 4):
-        four = values + min(first, classes - 4) * WIDTH
-        for j in range(WIDTH):
-            numbers[4 * j] = four[j]
-            numbers[4 * j + 1] = four[j + WIDTH]
-            numbers[4 * j + 2] = four[j + 2 * WIDTH]
-            numbers[4 * j + 3] = four[j + 3 * WIDTH]
-        to_row = row + min(first, classes - 4)
-        for i in range(rows):
-            memcpy(to_row + i * down, numbers + 4 * i, 4 * sizeof(real))
+    cdef Py_ssize_t first, i, c
+    for i in range(0, rows - 3, 4):
+        for first in range(0, classes, 4):
+            c = min(first, classes - 4)
+            transpose(values + c * WIDTH + i, WIDTH, row + i * down + c, down)
+    for i in range(rows // 4 * 4, rows):
+        for c in range(classes):
+            row[i * down + c] = values[c * WIDTH + i]
 
+
+# Here the compiler makes shuffles of registers.
 
 cdef inline void load_threes(const real* row, real* out) noexcept nogil:
     """16 rows that follow each other."""

@@ -2,41 +2,40 @@
 
 cdef void largest(const Group* group, real* most) noexcept nogil:
     """The largest score of each row, but for NaN."""
+    cdef real lanes[WIDTH * MOST_LINES]
+    cdef Py_ssize_t line
+    clear_others(group, most)
+    for line in range(group.lines):
+        largest_of_line(group, line, lanes + line * WIDTH)
+    fold_lines(group, False, lanes, most)
+
+
+cdef void largest_of_line(const Group* group, Py_ssize_t line, real* most) noexcept nogil:
     cdef real lanes[4 * WIDTH]
     cdef real line_most[WIDTH]
     cdef real lowest = <real>-1 / <real>0
     cdef const real* x
     cdef Matrix scores = group.scores
-    cdef Py_ssize_t line, k, j
-    clear_others(group, most)
-    for line in range(group.lines):
-        for j in range(WIDTH):
-            line_most[j] = lowest
-        k = 0
-        if group.count > 16 and scores.step == WIDTH:  # four at a time, since a maximum waits for the one before
-            for j in range(4 * WIDTH):
-                lanes[j] = lowest
-            while k + 4 < group.count:
-                x = place(&scores, line, k, most)
-                for j in range(4 * WIDTH):
-                    lanes[j] = larger(x[j], lanes[j])
-                k += 4
-            for j in range(WIDTH):
-                line_most[j] = larger(larger(lanes[j], lanes[j + WIDTH]),
-                                      larger(lanes[j + 2 * WIDTH], lanes[j + 3 * WIDTH]))
-        while k < group.count:
+    cdef Py_ssize_t k = 0, j
+    for j in range(WIDTH):
+        line_most[j] = lowest
+    if group.count > 16 and scores.step == WIDTH:  # four at a time, since a maximum waits for the one before
+        for j in range(4 * WIDTH):
+            lanes[j] = lowest
+        while k + 4 < group.count:
             x = place(&scores, line, k, most)
-            for j in range(WIDTH):
-                line_most[j] = larger(x[j], line_most[j])
-            k += 1
-        if group.across:
-            copy_numbers(most + line * WIDTH, line_most)
-        else:
-            for j in range(8):
-                line_most[j] = larger(line_most[j], line_most[j + 8])
-            for j in range(4):
-                line_most[j] = larger(line_most[j], line_most[j + 4])
-            most[line] = larger(larger(line_most[0], line_most[2]), larger(line_most[1], line_most[3]))
+            for j in range(4 * WIDTH):
+                lanes[j] = larger(x[j], lanes[j])
+            k += 4
+        for j in range(WIDTH):
+            line_most[j] = larger(larger(lanes[j], lanes[j + WIDTH]),
+                                  larger(lanes[j + 2 * WIDTH], lanes[j + 3 * WIDTH]))
+    while k < group.count:
+        x = place(&scores, line, k, most)
+        for j in range(WIDTH):
+            line_most[j] = larger(x[j], line_most[j])
+        k += 1
+    copy_numbers(most, line_most)
 
 
 cdef inline real exponential(real z, real shift, real magic, real least, bint extreme) noexcept nogil:
@@ -71,11 +70,11 @@ cdef void exponentials(const Group* group, const real* shift, const real* magic,
 cdef void exponentials_of_rows(const Group* group, const real* shift, const real* magic, const real* least,
                                const real* peak, real* rest, real* total) noexcept nogil:
     """The same, of lines of one row each."""
-    cdef real rests[WIDTH * MOST_WHOLE_ROWS]
-    cdef real sums[WIDTH * MOST_WHOLE_ROWS]
+    cdef real rests[WIDTH * MOST_LINES]
+    cdef real sums[WIDTH * MOST_LINES]
     cdef bint kept = group.gradient.pitch != 0
     cdef Py_ssize_t line
-    memset(rests, 0, sizeof(rests))
+    memset(rests, 0, group.lines * WIDTH * sizeof(real))
     for line in range(group.lines):
         if is_extreme(group, line, shift):
             exponentials_of_row(group, line, True, True, shift[line], magic[line], least[line], peak[line],
@@ -86,15 +85,14 @@ cdef void exponentials_of_rows(const Group* group, const real* shift, const real
         else:
             exponentials_of_row(group, line, False, True, shift[line], magic[line], least[line], peak[line],
                                 rests + line * WIDTH, sums + line * WIDTH)
-    fold_rows(group.lines, sums, total)
+    fold_lines(group, True, sums, total)
     if not kept:
-        fold_rows(group.lines, rests, rest)
-        return
+        fold_lines(group, True, rests, rest)
     for line in range(group.lines):
         # Where a difference loses no more than one bit, it saves the second sum.
         if peak[line] + peak[line] <= total[line] and not is_extreme(group, line, shift):
             rest[line] = total[line] - peak[line]
-        else:
+        elif kept:
             sum_without(group, line, peak, rest)
 
 
