@@ -7,7 +7,9 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, u
 from libc.string cimport memcpy, memset
 
 from . cimport math
-from .binary cimport AsymmetricFocal, BinaryLoss, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary
+from .binary cimport (
+    AsymmetricFocal, BinaryCrossEntropy, BinaryLoss, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary,
+)
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
     PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
@@ -73,7 +75,10 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
-            value = math.exp_lifted(-math.absolute(y_pred[i]), <real>0)
+            if PointwiseLoss is BinaryCrossEntropy:
+                value = math.exp_lifted(-math.absolute(y_pred[i]))
+            else:
+                value = math.exp_lifted_sum(-math.absolute(y_pred[i]), <real>0)
             parts[i] = math.unlift(value)
             if mode & HESSIAN or PointwiseLoss is AsymmetricFocal:  # others do not ask for it
                 parts[PARTS + i] = value

@@ -5,9 +5,9 @@
 # with by the sweep, but for NaNPassingLoss.
 
 from .math cimport (
-    absolute, atan_tail, exp_in, exp_lifted, kept_if, log, log1p, log1p_unit_part, log_high, log_reduced, mad,
-    mantissa_sum, power_of, product_rest, quotient_by, reciprocal_power, smallest, sqrt, times_two_over_pi,
-    unit_quotients, unlift, with_sign_times,
+    absolute, atan_tail, exp_in, exp_lifted_sum, kept_if, log, log1p, log1p_unit_part, log_high, log_reduced, mad,
+    mantissa_sum, near_unit_quotients, positive_part, power_of, product_rest, quotient_by, reciprocal_power, smallest,
+    sqrt, times_two_over_pi, unit_quotients, unlift, with_sign_times,
 )
 from .types cimport real
 
@@ -121,21 +121,19 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef bint positive = y > zero
-    cdef real label = y if positive else zero
+    cdef real label = positive_part(y)
     cdef real m = z if positive else -z
     cdef real soft_positive, soft_negative, alpha
     cdef real kept, moved, wrong, right
     cdef bint far
 
     if BinaryLoss is BinaryCrossEntropy:
-        binary_cross_entropy(z, e, label, one - label, one, loss, gradient, hessian)
+        binary_cross_entropy(z, e, lifted, label, one - label, one, False, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyAdjusted:
-        kept = one - <real>p.label_smoothing
-        moved = <real>0.5 * <real>p.label_smoothing
-        soft_positive = mad(label, kept, moved)
-        soft_negative = mad(one - label, kept, moved)
-        binary_cross_entropy(z, e, v * soft_positive, soft_negative, mad(v, soft_positive, soft_negative),
+        soft_positive = smoothed(label, <real>p.label_smoothing)
+        soft_negative = smoothed(one - label, <real>p.label_smoothing)
+        binary_cross_entropy(z, e, lifted, v * soft_positive, soft_negative, mad(v, soft_positive, soft_negative), True,
                              loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
@@ -210,23 +208,31 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         hessian[0] = zero
 
 
-cdef inline void binary_cross_entropy(real z, real e, real positive, real negative, real both,
-                                      real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline real smoothed(real share, real label_smoothing) noexcept nogil:
+    """share·(1 - label_smoothing) + label_smoothing/2, rounded once."""
+    return mad(label_smoothing, <real>0.5 - share, share)
+
+
+cdef inline void binary_cross_entropy(real z, real e, real lifted, real positive, real negative, real both,
+                                      bint rounded, real* loss, real* gradient, real* hessian) noexcept nogil:
     # positive·softplus(-z) + negative·softplus(z), with softplus(±z) = log1p(e^-|z|) + max(±z, 0): no term cancels.
-    # Its slope is (high + low·e)/(1 + e), for high the slope far out on z's side of 0, low on the other.
+    # Its slope is (high + low·e)/(1 + e), for high the slope far out on z's side of 0, low on the other. Where these
+    # have been `rounded`, the rest is computed more closely.
     cdef real zero = <real>0
     cdef real minus = -positive
-    cdef real high, low, s, reciprocal, curved, straight
+    cdef real high, low, s, reciprocal, curved, straight, bent
     if z >= zero:
         high, low = negative, minus
     else:
         high, low = minus, negative
-    reciprocal = unit_quotients(e, &s)
+    reciprocal = near_unit_quotients(e, &s) if rounded else unit_quotients(e, &s)
     curved = both * mad(-s, log1p_unit_part(e, s), e)
     straight = mad(z, high, curved)
     loss[0] = curved if high == zero else straight  # not inf·0
     gradient[0] = mad(low, e, high) * reciprocal
-    hessian[0] = quotient_by(both * e, mad(e, e + <real>2, <real>1), reciprocal * reciprocal)
+    # e may be subnormal, and multiplied by a large weight
+    bent = quotient_by(lifted, mad(e, e + <real>2, <real>1), reciprocal * reciprocal)
+    hessian[0] = unlift(both) * bent if both > <real>1 else unlift(both * bent)
 
 
 cdef inline void binary_cross_entropy_probabilities(
@@ -235,10 +241,8 @@ cdef inline void binary_cross_entropy_probabilities(
 ) noexcept nogil:
     cdef real zero = <real>0
     cdef real one = <real>1
-    cdef real kept = one - label_smoothing
-    cdef real moved = <real>0.5 * label_smoothing
-    cdef real positive = pos_weight * mad(y, kept, moved)
-    cdef real negative = mad(one - y, kept, moved)
+    cdef real positive = pos_weight * smoothed(y, label_smoothing)
+    cdef real negative = smoothed(one - y, label_smoothing)
     cdef real rest = one - prob
     cdef real log_prob = log(prob)
     cdef real log_rest = log1p(-prob)
@@ -268,7 +272,7 @@ cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real 
     """sigmoid(-m)^gamma for gamma = bit_1 + 2·bit_2 + 4·bit_4 up to 4, from e = exp(-|m|)."""
     cdef real one = <real>1
     cdef real s
-    cdef real q = (e if m > <real>0 else one) * unit_quotients(e, &s)
+    cdef real q = (e if m > <real>0 else one) * near_unit_quotients(e, &s)
     cdef real q2 = q * q
     cdef real power = q if bit_1 > <real>0 else one
     power = power * q2 if bit_2 > <real>0 else power
@@ -278,7 +282,7 @@ cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real 
 cdef inline real softplus_high(real m, real e, real* low) noexcept nogil:
     """log(1 + exp(m)) = high + low, to some more bits than one number holds, from e = exp(-|m|)."""
     cdef real s, rest, log1p_e, a, high, part
-    unit_quotients(e, &s)
+    near_unit_quotients(e, &s)
     rest = s * log1p_unit_part(e, s)
     log1p_e = e - rest
     a = m if m > <real>0 else <real>0
@@ -292,7 +296,7 @@ cdef inline real softplus_high(real m, real e, real* low) noexcept nogil:
 cdef inline real focal_power(real gamma, real high, real low) noexcept nogil:
     """exp(gamma·(high + low)), where that is at most 1."""
     cdef real exponent = gamma * high
-    return unlift(exp_lifted(exponent, mad(gamma, low, product_rest(gamma, high, exponent))))
+    return unlift(exp_lifted_sum(exponent, mad(gamma, low, product_rest(gamma, high, exponent))))
 
 
 cdef inline void binary_focal(real m, real e, real lifted, bint positive, real gamma, real power,
@@ -303,7 +307,7 @@ cdef inline void binary_focal(real m, real e, real lifted, bint positive, real g
     cdef bint right_side = m > zero
     cdef real a = absolute(m)
     cdef real s, q, p_t, surprise, slope, curve, bounded
-    cdef real reciprocal = unit_quotients(e, &s)
+    cdef real reciprocal = near_unit_quotients(e, &s)
     q = (e if right_side else one) * reciprocal
     p_t = (one if right_side else e) * reciprocal
     surprise = mad(-s, log1p_unit_part(e, s), e) + (zero if right_side else a)
@@ -368,7 +372,7 @@ cdef inline void asymmetric_focal(real z, real e, real lifted, bint positive, re
     cdef bint right_side = z >= zero
     cdef real kept = one - clip
     cdef real t
-    cdef real reciprocal = unit_quotients(e, &t)
+    cdef real reciprocal = near_unit_quotients(e, &t)
     cdef real p = (one if right_side else e) * reciprocal
     cdef real q = (e if right_side else one) * reciprocal
     cdef real s = (mad(-clip, e, kept) if right_side else mad(e, kept, -clip)) * reciprocal

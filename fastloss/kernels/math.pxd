@@ -68,6 +68,15 @@ cdef inline real kept_if(bint condition, real x) noexcept nogil:
         return fastloss_f64_from_bits(fastloss_bits_from_f64(x) & (<uint64_t>0 - <uint64_t>condition))
 
 
+cdef inline real positive_part(real x) noexcept nogil:
+    """x if x > 0 else 0, and NaN for one without a sign: as whole numbers, since GCC would compute all that follows with
+    both sides of a select."""
+    if real is float:
+        return fastloss_f32_from_bits(max(<int32_t>fastloss_bits_from_f32(x), <int32_t>0))
+    else:
+        return fastloss_f64_from_bits(max(<int64_t>fastloss_bits_from_f64(x), <int64_t>0))
+
+
 cdef inline real reciprocal_power(real x) noexcept nogil:
     """A power of 2, c, with 2 <= c·x < 4, for a normal x > 0; 0 for inf."""
     if real is float:
@@ -309,7 +318,7 @@ cdef inline real exp_quarters(real x, real low, real* quarter, real* last) noexc
     return r + r
 
 
-cdef inline real exp_lifted(real x, real low) noexcept nogil:
+cdef inline real exp_lifted_sum(real x, real low) noexcept nogil:
     """exp(x + low)·2^128 (float32: 2^64) for x <= 0 and a small |low|: never subnormal, so that products with it round
     once. 0 below x = -780 (-120)."""
     cdef real least, r
@@ -320,6 +329,14 @@ cdef inline real exp_lifted(real x, real low) noexcept nogil:
         least = <float>-120
         r = exp_biased(x, low, <float>191)
     return <real>0 if x < least else r
+
+
+cdef inline real exp_lifted(real x) noexcept nogil:
+    """The same of x alone, in fewer steps, and within 1.2 ulp instead of 1."""
+    if real is double:
+        return exp_scaled(x, <double>MAGIC_F64 + <double>1151, <double>-780)
+    else:
+        return exp_scaled(x, <float>MAGIC_F32 + <float>191, <float>-120)
 
 
 cdef inline real exp_negative_parts(real x, real* power, real* lifted) noexcept nogil:
@@ -464,15 +481,20 @@ cdef inline real log1p_unit_part(real x, real s) noexcept nogil:
             0.1818178991346358, 0.15385561290308844, 0.1331423971311878, 0.12000474495469697, 0.08802684847606324,
             0.16161616353428193), x)
     else:
-        return mad(-w, polynomial5[real](w, <float>0.6666667, 0.39999542, 0.28597805, 0.21640232, 0.23492694), x)
+        return mad(-w, polynomial4[real](w, <float>0.6666664, 0.40007704, 0.2823362, 0.26868346), x)
 
 
 cdef inline real unit_quotients(real x, real* s) noexcept nogil:
-    """1/(1 + x) and s = x/(2 + x), for x in [0, 1], with one division."""
+    """1/(1 + x), within 2 ulp, and s = x/(2 + x), for x in [0, 1], with one division."""
     cdef real both = <real>1 / mad(x, <real>3 + x, <real>2)
     cdef real part = x * both
-    cdef real reciprocal = mad(<real>2, both, part)
     s[0] = mad(part, x, part)
+    return mad(<real>2, both, part)
+
+
+cdef inline real near_unit_quotients(real x, real* s) noexcept nogil:
+    """The same, with a step of correction of the first."""
+    cdef real reciprocal = unit_quotients(x, s)
     return mad(reciprocal, mad(-x, reciprocal, <real>1 - reciprocal), reciprocal)  # what is subtracted first, is exact
 
 
