@@ -14,7 +14,7 @@ from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_
 from .regression cimport (
     PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
 )
-from .wide cimport TwofoldLoss, WideLoss, clearance
+from .wide cimport CheckedLoss, TwofoldLoss, WideLoss, clearance
 from .types cimport (
     ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
     HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32,
@@ -456,7 +456,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef const real* z
     cdef const real* v = v_scratch
     cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
-    cdef bint rest
+    cdef bint rest, wide
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
     cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
@@ -472,8 +472,6 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint hessian_direct = direct and not pair and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
-    cdef sweep_f32 sweep32
-    cdef sweep_f64 sweep64
 
     memset(lanes, 0, sizeof(lanes))
     memset(reduced_lanes, 0, sizeof(reduced_lanes))
@@ -526,20 +524,21 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             look_up(&job.gradient, first + 2 * block)
             look_up(&job.hessian, first + 2 * block)
 
-        # what is not wanted goes to scratch, if the sweep computes it at all
+        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for afterwards,
+        # in the cache: the memory's latency is hidden behind the formula.
         if real is double:
-            sweep64 = job.kernel.sweeps_f64[job.mode]
-            if job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z):
-                sweep64 = job.kernel.sweep_wide_f64
-            sweep64(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
+            job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
+            wide = job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z)
+            if wide:
+                job.kernel.sweep_wide_f64(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
         else:
-            sweep32 = job.kernel.sweeps_f32[job.mode]
-            if job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, whole, y, z):
-                sweep32 = job.kernel.sweep_wide_f32
-            sweep32(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
+            job.kernel.sweeps_f32[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
+            wide = job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, whole, y, z)
+            if wide:
+                job.kernel.sweep_wide_f32(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
 
         # after the sweep, which has brought them to the cache beside the predictions
-        if job.target != ANY_REAL:
+        if job.target != ANY_REAL and (wide or not job.kernel.checked):
             flags |= look_at_targets(y, n, job.target, flags & SIGNED_TARGET)
         if job.mode & GRADIENT:
             finish(job, &job.gradient, &job.second_gradient, gradient_direct and not rest, first, n, whole, weights,
@@ -600,6 +599,7 @@ def bind(PointwiseLoss parameters):
     (<PointwiseLoss*>&kernel.parameters)[0] = parameters
     kernel.run_f32 = run_f32
     kernel.run_f64 = run_f64
+    kernel.checked = PointwiseLoss in CheckedLoss
     kernel.staged = PointwiseLoss in StagedLoss
     kernel.pair = PointwiseLoss in PairLoss
     # The casts only take the loss out of the first parameter's type.

@@ -180,9 +180,11 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
         hessian[0] = <real>2 if (wrong > zero) & (not far) else zero
 
     elif BinaryLoss is Exponential:
-        moved = exp_in(-m, -zero, wide)
+        # signs by their bits: of both sides of a select GCC would compute the exponential
+        kept = -one if positive else one
+        moved = exp_in(with_sign_times(z, kept), -zero, wide)
         loss[0] = moved
-        gradient[0] = -moved if positive else moved
+        gradient[0] = with_sign_times(moved, kept)
         hessian[0] = moved
 
     elif BinaryLoss is SharpAlgebraic:

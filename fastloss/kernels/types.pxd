@@ -76,6 +76,7 @@ cdef struct Kernel:
     is_wide_f64 is_wide_f64
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
+    bint checked  # only blocks that are wide hold targets that are not allowed
     bint staged  # is as fast as memory: outputs beyond the caches go through scratch, and leave it in whole lines
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_job_chunk run_f32

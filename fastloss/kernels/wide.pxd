@@ -11,6 +11,21 @@ from .types cimport real
 
 from libc.stdint cimport int32_t, int64_t
 
+# Targets are not negative; of any size below that of an infinite product.
+ctypedef fused CountLoss:
+    Poisson
+    PoissonDeviance
+
+# Targets are positive.
+ctypedef fused PositiveLoss:
+    Gamma
+    GammaDeviance
+
+# Blocks with targets that are not allowed are among those of extreme numbers.
+ctypedef fused CheckedLoss:
+    CountLoss
+    PositiveLoss
+
 # What counts is the residual.
 ctypedef fused ResidualLoss:
     Robust
@@ -18,10 +33,7 @@ ctypedef fused ResidualLoss:
     PairLoss
 
 ctypedef fused WideLoss:
-    Poisson
-    PoissonDeviance
-    Gamma
-    GammaDeviance
+    CheckedLoss
     TweedieLoss
     NegativeBinomial
     ResidualLoss
@@ -74,32 +86,50 @@ cdef inline void bounds(const WideLoss* p, real* y_least, real* y_most, real* z_
 
 cdef inline int64_t clearance(const WideLoss* p, real y, real z, real second) noexcept nogil:
     """Negative where a target or a prediction (of a pair, two) is extreme, or NaN."""
-    # The bits of sizes are in their order: the sign of a difference tells it, without masks, which are slow to make.
     cdef real y_least, y_most, z_least, z_most
-    cdef int64_t y64, z64, outside64
-    cdef int32_t y32, z32, outside32
     bounds(p, &y_least, &y_most, &z_least, &z_most)
     if WideLoss is SquaredLogError:
         y = y + <real>1
         z = z + <real>1
     else:
-        y = absolute(y - z if WideLoss in ResidualLoss else y)
+        if WideLoss in ResidualLoss:
+            y = absolute(y - z)
+        elif WideLoss not in CheckedLoss:
+            y = absolute(y)
         z = z if WideLoss is TweedieIdentity else absolute(z)  # a negative mean is extreme
+    second = absolute(second)
     if real is double:
-        y64, z64 = <int64_t>fastloss_bits_from_f64(y), <int64_t>fastloss_bits_from_f64(z)
-        outside64 = ((<int64_t>fastloss_bits_from_f64(y_most) - y64)
-                     | ((y64 - <int64_t>fastloss_bits_from_f64(y_least)) & ~(y64 - 1))
-                     | (<int64_t>fastloss_bits_from_f64(z_most) - z64)
-                     | (z64 - <int64_t>fastloss_bits_from_f64(z_least)) | z64)
-        if WideLoss in PairLoss:
-            outside64 |= <int64_t>0x4034000000000000 - <int64_t>fastloss_bits_from_f64(absolute(second))  # 20
-        return outside64
+        return clearance_of_bits(
+            p, <int64_t>fastloss_bits_from_f64(y), <int64_t>fastloss_bits_from_f64(z),
+            <int64_t>fastloss_bits_from_f64(second), <int64_t>fastloss_bits_from_f64(y_least),
+            <int64_t>fastloss_bits_from_f64(y_most), <int64_t>fastloss_bits_from_f64(z_least),
+            <int64_t>fastloss_bits_from_f64(z_most), <int64_t>fastloss_bits_from_f64(20.0))
     else:
-        y32, z32 = <int32_t>fastloss_bits_from_f32(y), <int32_t>fastloss_bits_from_f32(z)
-        outside32 = ((<int32_t>fastloss_bits_from_f32(y_most) - y32)
-                     | ((y32 - <int32_t>fastloss_bits_from_f32(y_least)) & ~(y32 - 1))
-                     | (<int32_t>fastloss_bits_from_f32(z_most) - z32)
-                     | (z32 - <int32_t>fastloss_bits_from_f32(z_least)) | z32)
-        if WideLoss in PairLoss:
-            outside32 |= <int32_t>0x41a00000 - <int32_t>fastloss_bits_from_f32(absolute(second))
-        return outside32
+        return clearance_of_bits(
+            p, <int32_t>fastloss_bits_from_f32(y), <int32_t>fastloss_bits_from_f32(z),
+            <int32_t>fastloss_bits_from_f32(second), <int32_t>fastloss_bits_from_f32(y_least),
+            <int32_t>fastloss_bits_from_f32(y_most), <int32_t>fastloss_bits_from_f32(z_least),
+            <int32_t>fastloss_bits_from_f32(z_most), <int32_t>fastloss_bits_from_f32(20.0))
+
+
+ctypedef fused word:
+    int32_t
+    int64_t
+
+
+cdef inline word clearance_of_bits(const WideLoss* p, word y, word z, word second, word y_least, word y_most,
+                                   word z_least, word z_most, word second_most) noexcept nogil:
+    # The bits of sizes are in their order: the sign of a difference tells it, without masks, which are slow to make.
+    cdef word extreme = z_most - z
+    if WideLoss in PairLoss:
+        extreme |= second_most - second
+    elif WideLoss is not Exponential and WideLoss not in CheckedLoss:
+        extreme |= (z - z_least) | z
+    if WideLoss in CheckedLoss:
+        extreme |= y
+    if WideLoss in PositiveLoss:
+        extreme |= y - y_least
+    elif WideLoss is not Exponential and WideLoss not in CountLoss:
+        extreme |= (y - y_least) & ~(y - 1)
+    # of a label only what it is counts
+    return extreme if WideLoss is Exponential else extreme | (y_most - y)
