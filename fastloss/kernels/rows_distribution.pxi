@@ -96,6 +96,7 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real cost[ROWS]
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
+    cdef real log_sums[ROWS]  # less the largest score
     cdef real rest_of_peak[ROWS]
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
@@ -118,8 +119,9 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     prepare(group.padded, most, shift, magic, least, peak)
     cross(job, group, most, shift, cost)
     softmax(group, most, shift, magic, least, peak, rest, total)
+    shares(group.padded, peak, rest, total, to_q, log_sums)
     for i in range(group.padded):
-        log_sum = math.log1p_positive(rest[i] / peak[i])
+        log_sum = math.log1p_positive(log_sums[i])
         mass = <real>group.masses[i]
         from_peak = most[i] + log_sum  # logsumexp
         loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]
@@ -128,7 +130,6 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
         if z_loss != <real>0:
             loss[i] = loss[i] + z_loss * from_peak * from_peak
             pull[i] = mass + two * z_loss * from_peak
-        to_q[i] = <real>1 / total[i]
     if job.mode & PROBABILITY:
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN:

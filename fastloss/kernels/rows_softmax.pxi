@@ -248,3 +248,15 @@ cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* 
         none = nan if (most[i] == -infinity) | ((most[i] == infinity) & tied) else <real>0
         rest[i] += none
         total[i] = rest[i] + peak[i]
+
+
+cdef inline void shares(Py_ssize_t n, const real* peak, const real* rest, const real* total, real* to_q,
+                        real* excess) noexcept nogil:
+    """1/total, from exponentials to probabilities, and rest/peak, with one division."""
+    cdef real both, share
+    cdef Py_ssize_t i
+    for i in range(n):
+        both = <real>1 / (peak[i] * total[i])
+        share = peak[i] * both
+        to_q[i] = mad(math.remainder(<real>1, total[i], share), share, share)
+        excess[i] = rest[i] * (total[i] * both)

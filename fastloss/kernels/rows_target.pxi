@@ -37,9 +37,8 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     prepare(group.padded, most, shift, magic, least, peak)
     softmax(group, most, shift, magic, least, peak, rest, total)
     # Short loops overlap better than one long one: each step of these waits for the one before.
+    shares(group.padded, peak, rest, total, to_q, log_sum)
     for i in range(group.padded):
-        log_sum[i] = rest[i] / peak[i]
-        to_q[i] = one / total[i]
         q[i] = exponential(score[i], shift[i], magic[i], least[i], True)
     for i in range(group.padded):
         log_sum[i] = math.log1p_positive(log_sum[i])
