@@ -22,7 +22,8 @@ ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
 # vectors of them.
 GCC_PARAMETERS = ("vect-max-version-for-alias-checks=64", "vect-epilogues-nomask=0", "max-completely-peel-times=4")
 GCC_FLAGS = ["-fno-loop-unroll-and-jam"] + [flag for parameter in GCC_PARAMETERS for flag in ("--param", parameter)]
-if IS_X86_64:  # small arrays are cleared by stores of registers: "rep stos", GCC's own choice, takes some 30 cycles to begin
+# Small arrays are cleared by stores of registers: "rep stos", GCC's own choice, takes some 30 cycles to begin.
+if IS_X86_64:
     GCC_FLAGS.append("-mmemset-strategy=vector_loop:2048:noalign,libcall:-1:noalign")
 CLANG_FLAGS = ["-mllvm", "-runtime-memory-check-threshold=64"]
 

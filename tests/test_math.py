@@ -68,7 +68,8 @@ def arguments(name, dtype, n, seed=0):
             "log1p": (-1, largest), "log1p_positive": (0, 1e30), "atan": (0, largest)}[name]
     dense = {"exp": (underflow, overflow), "expm1": (-4, 4), "log1p_unit": (0, 1), "log": (0.25, 4), "log1p": (-1, 4),
              "log1p_positive": (0, 4), "atan": (0, 8)}[name]
-    close = {"log": (0.5, 2), "log1p": (2.0 ** -30, 2), "log1p_positive": (2.0 ** -30, 2), "atan": (2.0 ** -30, 4)}.get(name, (2.0 ** -30, 1))
+    close = {"log": (0.5, 2), "log1p": (2.0 ** -30, 2), "log1p_positive": (2.0 ** -30, 2),
+             "atan": (2.0 ** -30, 4)}.get(name, (2.0 ** -30, 1))
     kinks = {"exp": (0, overflow, underflow, np.log(2) / 2), "expm1": (0, overflow, 40, np.log(2) / 2, -np.log(2) / 2),
              "log1p_unit": (0.5,), "log": (1, 2 ** 0.5, 0.5 ** 0.5), "log1p": (0, 2 ** 0.5 - 1, 0.5 ** 0.5 - 1),
              "log1p_positive": (0.5, 1, 2),

@@ -524,8 +524,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             look_up(&job.gradient, first + 2 * block)
             look_up(&job.hessian, first + 2 * block)
 
-        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for afterwards,
-        # in the cache: the memory's latency is hidden behind the formula.
+        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for afterwards:
+        # so the formula hides the memory's latency.
         if real is double:
             job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
             wide = job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z)

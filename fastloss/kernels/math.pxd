@@ -69,8 +69,8 @@ cdef inline real kept_if(bint condition, real x) noexcept nogil:
 
 
 cdef inline real positive_part(real x) noexcept nogil:
-    """x if x > 0 else 0, and NaN for one without a sign: as whole numbers, since GCC would compute all that follows with
-    both sides of a select."""
+    """x if x > 0 else 0, and NaN for one without a sign: as whole numbers, since GCC would compute all that follows
+    with both sides of a select."""
     if real is float:
         return fastloss_f32_from_bits(max(<int32_t>fastloss_bits_from_f32(x), <int32_t>0))
     else:

@@ -52,7 +52,8 @@ cdef inline void of_labels(const Group* group, const Matrix* matrix, real* rows)
             for k in range(group.count):
                 x = place(matrix, line, k, rows)
                 label = <real>k
-                for j in range(WIDTH):  # a sum: stores under a mask, which is what selects become, hold up the next load
+                # a sum: a select would become a store under a mask, which holds up the next load
+                for j in range(WIDTH):
                     lanes[j] += x[j] if labels[j] == label else <real>0
             copy_numbers(rows + line * WIDTH, lanes)
     elif group.across:
