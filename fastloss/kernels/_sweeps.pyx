@@ -524,7 +524,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             look_up(&job.gradient, first + 2 * block)
             look_up(&job.hessian, first + 2 * block)
 
-        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for afterwards:
+        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for after it:
         # so the formula hides the memory's latency.
         if real is double:
             job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
