@@ -1,11 +1,11 @@
-"""The command: `python -m bench [losses|arrays|linear|train|targets|imbalance|gallery] [options]`."""
+"""The command: `python -m bench [losses|arrays|linear|train|targets|imbalance|gallery|docs] [options]`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from . import arrays, gallery, imbalance, linear, losses, machine, targets, train
+from . import arrays, docs, gallery, imbalance, linear, losses, machine, targets, train
 from .cases import all_cases
 from .peers import PEERS
 
@@ -24,12 +24,14 @@ def threads(text: str) -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The benchmark of fastloss: bench/README.md")
     parser.add_argument("command", nargs="?", default="all",
-                        choices=["all", "losses", "arrays", "linear", "train", "targets", "imbalance", "gallery"],
+                        choices=["all", "losses", "arrays", "linear", "train", "targets", "imbalance", "gallery",
+                                 "docs"],
                         help="losses: the table of speeds; arrays: the same for losses of images and vectors; linear: "
                              "evaluations and fits of linear models, and their goals; train: logistic models of real "
                              "data; targets: the goals of speed and size, and how far they are met; imbalance: where a "
                              "sharp loss draws the line between classes of unequal size; gallery: the curves of all "
-                             "losses; all (the default): train, then losses")
+                             "losses; docs: the tables of README.md and bench/README.md, from results/losses.json; "
+                             "all (the default): train, then losses")
     parser.add_argument("--losses", nargs="+", metavar="NAME", choices=[*all_cases(), *arrays.all_cases()],
                         default=[],
                         help=f"of {'; '.join(all_cases())}; of arrays {'; '.join(arrays.all_cases())}. All by default")
@@ -66,6 +68,8 @@ def main() -> None:
         imbalance.run(options)
     if options.command == "gallery":
         gallery.run(options)
+    if options.command == "docs":
+        docs.run(options)
 
 
 if __name__ == "__main__":

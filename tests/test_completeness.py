@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 
@@ -47,6 +48,17 @@ def test_registry_references_and_public_names_are_the_same_losses():
 def test_every_loss_has_a_case_in_the_benchmark():
     cases = pytest.importorskip("bench.cases", reason="the benchmark is not installed: the tests run outside the tree")
     assert cases.without_case() == []
+
+
+def test_the_speeds_in_the_docs_are_those_that_were_measured():
+    docs = pytest.importorskip("bench.docs", reason="the benchmark is not installed: the tests run outside the tree")
+    results = json.loads(docs.RESULTS.read_text("utf-8"))
+    others = results | {"rows": [row | {"ns_per_element": {name: 2 * ns for name, ns in row["ns_per_element"].items()}}
+                                 for row in results["rows"]]}
+    for file, written in ((docs.README, docs.with_speeds), (docs.BENCH_README, docs.with_table)):
+        text = file.read_text("utf-8")
+        assert written(text, results) == text, f"{file.name}: `python -m bench docs` writes its table again"
+        assert written(text, others) != text
 
 
 def test_all_names_exist_and_are_sorted():
