@@ -408,3 +408,15 @@ def test_torch(torch, y, reduction):
         got = loss.loss_gradient_hessian(y, inputs, reduction=reduction)
         for a, b in zip(got, (expected, gradient, hessian), strict=True):
             assert_allclose(a, b.detach().numpy(), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("z", [0.0, 3.0, -88.58, -95.0, 102.0])
+@pytest.mark.parametrize("pos_weight", [7.25, 1e30])
+def test_the_hessian_of_a_large_weight_neither_overflows_nor_loses_digits(pos_weight, z):
+    # its exponential alone is subnormal at some of these scores, and its products with the weight are not
+    _, hessian = fl.BinaryCrossEntropy(pos_weight=pos_weight).gradient_hessian(
+        np.ones(1, np.float32), np.array([z], np.float32), reduction="sum")
+    e = np.exp(-np.abs(np.float64(np.float32(z))))
+    exact = np.float64(np.float32(pos_weight)) * e / (1 + e) ** 2
+    spacing = max(np.spacing(np.float32(exact)), np.finfo(np.float32).smallest_subnormal)
+    assert abs(float(hessian[0]) - exact) <= 4 * float(spacing)

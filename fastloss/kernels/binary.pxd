@@ -284,7 +284,7 @@ cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real 
 cdef inline real softplus_high(real m, real e, real* low) noexcept nogil:
     """log(1 + exp(m)) = high + low, to some more bits than one number holds, from e = exp(-|m|)."""
     cdef real s, rest, log1p_e, a, high, part
-    near_unit_quotients(e, &s)
+    unit_quotients(e, &s)
     rest = s * log1p_unit_part(e, s)
     log1p_e = e - rest
     a = m if m > <real>0 else <real>0

@@ -75,7 +75,7 @@ cdef void exponentials_of_rows(const Group* group, const real* shift, const real
     cdef bint kept = group.gradient.pitch != 0
     cdef Py_ssize_t line
     memset(rests, 0, group.lines * WIDTH * sizeof(real))
-    for line in range(group.lines):
+    for line in range(group.lines):  # what is constant in a call, is in its loop
         if is_extreme(group, line, shift):
             exponentials_of_row(group, line, True, True, shift[line], magic[line], least[line], peak[line],
                                 rests + line * WIDTH, sums + line * WIDTH)
