@@ -247,7 +247,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef bint keeps = kernel.keeps or job.mode != LOSS
     cdef bint plain_targets, plain_scores, scores_direct, gradient_direct, hessian_direct
     cdef bint targets_direct = False
-    cdef real* scratch = NULL
+    cdef void* scratch = NULL
     cdef real* scores = NULL
     cdef real* targets = NULL
     cdef real* gradient = NULL
@@ -300,11 +300,11 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if job.mode != LOSS or kernel.keeps or targets_wanted or not (
             plain_scores and is_direct(&job.y_pred, &group, unused)) or group.across:
         numbers = height * group.count * (1 if group.across else WIDTH)
-        scratch = <real*>malloc(4 * numbers * sizeof(real))
+        scratch = malloc(4 * numbers * sizeof(real) + 64)
         if scratch == NULL:
             partial.flags = NO_MEMORY
             return
-        scores = scratch
+        scores = <real*>((<size_t>scratch + 63) & ~<size_t>63)  # whole lines of the cache
         targets = scores + numbers
         gradient = targets + numbers
         hessian = gradient + numbers

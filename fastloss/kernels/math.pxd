@@ -516,17 +516,45 @@ cdef inline real log_rest(real f) noexcept nogil:
 #   float64     max 0.89 ulp at 0x1.f96af196dfe84p-2
 #   float32     max 0.94 ulp at 0x1.ea2f68p-2
 cdef inline real log1p_positive(real x) noexcept nogil:
-    """log(1 + x) of what is not negative, and no infinity: half the steps of log1p."""
-    cdef real k
-    cdef real scale = inverse_power(x + <real>1, &k)
-    cdef real f = mad(x, scale, scale - <real>1)  # exactly
-    cdef real s = f / (f + <real>2)
-    cdef real w = s * s
-    cdef real rest = s * mad(-w, atanh_tail(w), f)
-    if real is double:
-        return mad(k, <double>0.6931471805598903, f - mad(k, <double>-5.497923018708371e-14, rest))
+    cdef real unused
+    return log1p_quotient(x, <real>1, x + <real>1, &unused)
+
+
+cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) noexcept nogil:
+    """log(1 + a/b), and 1/total where total = a + b, with one division, for 0 <= a <= 1e30·b and a b near 1 (or 2^60,
+    float32: 2^30)."""
+    # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
+    cdef real k, n, h, t, w, both, per_h, low
+    cdef real scale = inverse_power(total, b, &k)
+    cdef real half = <real>0.5 * scale
+    n = mad(a, scale, b * (scale - <real>1))
+    h = mad(a, half, b * (half + <real>0.5))
+    if FASTLOSS_FUSED:
+        both = <real>1 / (total * h)
+        reciprocal[0] = h * both
+        reciprocal[0] = mad(remainder(<real>1, total, reciprocal[0]), reciprocal[0], reciprocal[0])
+        per_h = total * both
+        t = n * per_h
+        t = mad(remainder(n, h, t), per_h, t)
     else:
-        return mad(k, <float>0.693145751953125, f - mad(k, <float>-1.4286068e-06, rest))
+        reciprocal[0] = <real>1 / total
+        t = n / h
+    w = t * t
+    low = (t * w) * log_quotient_tail(w)
+    if real is double:
+        return mad(k, <double>0.6931471805598903, t) + mad(k, <double>5.497923018708371e-14, low)
+    else:
+        return mad(k, <float>0.693145751953125, t) + mad(k, <float>1.4286068e-06, low)
+
+
+cdef inline real log_quotient_tail(real w) noexcept nogil:
+    """(2·atanh(t/2)/t - 1)/t², for w = t², |t| <= 2/5."""
+    if real is double:
+        return polynomial7[real](
+            w, <double>0.0833333333333411, 0.012499999998771683, 0.0022321429227992163, 0.00043402611625112955,
+            8.880083635313587e-05, 1.861460549592339e-05, 4.692617166077552e-06)
+    else:
+        return polynomial3[real](w, <float>0.083333686, 0.012486757, 0.0023723133)
 
 
 cdef inline real atanh_tail(real w) noexcept nogil:
@@ -581,17 +609,19 @@ cdef inline real mantissa_of_normal(real x, real* k) noexcept nogil:
         return fastloss_f32_from_bits(bits32 + offset32 - (exponent32 & <uint32_t>0xff800000)) - <float>1
 
 
-cdef inline real inverse_power(real u, real* k) noexcept nogil:
-    """2^-k with u = 2^k·m and 3/4 < m <= 3/2, for 1 <= u < inf."""
-    # With t = u - 1 before its rounding, 2^-k·(1 + t) - 1 then has no more digits than t.
+cdef inline real inverse_power(real a, real b, real* k) noexcept nogil:
+    """2^-k with a/b = 2^k·v and 2/3 < v <= 3/2, for 0 < b <= a < inf; with b = 1, 3/4 < v."""
+    # The bits of a number are, nearly, its logarithm.
     cdef uint64_t power64
     cdef uint32_t power32
     if real is double:
-        power64 = (fastloss_bits_from_f64(u) - <uint64_t>0x3fe8000000000001) & <uint64_t>0x7ff0000000000000
+        power64 = fastloss_bits_from_f64(a) - fastloss_bits_from_f64(b) + <uint64_t>0x0007ffffffffffff
+        power64 = power64 & <uint64_t>0x7ff0000000000000
         k[0] = fastloss_f64_from_bits((power64 >> 52) | <uint64_t>0x4330000000000000) - <double>4503599627370496.0
         return fastloss_f64_from_bits(<uint64_t>0x3ff0000000000000 - power64)
     else:
-        power32 = (fastloss_bits_from_f32(u) - <uint32_t>0x3f400001) & <uint32_t>0x7f800000
+        power32 = fastloss_bits_from_f32(a) - fastloss_bits_from_f32(b) + <uint32_t>0x003fffff
+        power32 = power32 & <uint32_t>0x7f800000
         k[0] = <int32_t>(power32 >> 23)
         return fastloss_f32_from_bits(<uint32_t>0x3f800000 - power32)
 
@@ -702,12 +732,7 @@ cdef inline real log_quotient(real a, real a_low, real b, real b_low, real diffe
     t = n * scaled
     low[0] = (remainder(n, h, t) + mad(-t, h_low, n_low)) * scaled
     w = t * t
-    if real is double:
-        low[0] = mad(t * w, polynomial7[real](
-            w, <double>0.0833333333333411, 0.012499999998771683, 0.0022321429227992163, 0.00043402611625112955,
-            8.880083635313587e-05, 1.861460549592339e-05, 4.692617166077552e-06), low[0])
-    else:
-        low[0] = mad(t * w, polynomial3[real](w, <float>0.083333686, 0.012486757, 0.0023723133), low[0])
+    low[0] = mad(t * w, log_quotient_tail(w), low[0])
     return t
 
 

@@ -385,7 +385,7 @@ cdef inline void fair(real y, real z, real c, real* loss, real* gradient, real* 
     t = a * inverse
     u = t + one
     inner = u <= <real>1.5
-    scale = inverse_power(u, &k)
+    scale = inverse_power(u, one, &k)
     f = mad(t, scale, scale - one)  # exactly
     part = one / (f + <real>2)
     s = f * part

@@ -96,7 +96,6 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real cost[ROWS]
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
-    cdef real log_sums[ROWS]  # less the largest score
     cdef real rest_of_peak[ROWS]
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
@@ -116,12 +115,11 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
             loss[i] = cost[i] + entropy[i]
         return
     largest(group, most)
-    prepare(group.padded, most, shift, magic, least, peak)
+    prepare(group.padded, most, shift, magic, least)
     cross(job, group, most, shift, cost)
     softmax(group, most, shift, magic, least, peak, rest, total)
-    shares(group.padded, peak, rest, total, to_q, log_sums)
     for i in range(group.padded):
-        log_sum = math.log1p_positive(log_sums[i])
+        log_sum = math.log1p_quotient(rest[i], peak[i], total[i], &to_q[i])
         mass = <real>group.masses[i]
         from_peak = most[i] + log_sum  # logsumexp
         loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]
@@ -279,7 +277,7 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
     memset(loss, 0, ROWS * sizeof(real))
     if job.inputs == LOGITS:
         largest(group, most)
-        prepare(group.padded, most, shift, magic, least, peak)
+        prepare(group.padded, most, shift, magic, least)
         softmax(group, most, shift, magic, least, peak, rest, total)
         for i in range(group.padded):
             rest_of_peak[i] = rest[i] / total[i]
@@ -440,7 +438,7 @@ cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Gro
     scales_of(group, scale)
     if job.inputs == LOGITS:
         largest(group, most)
-        prepare(group.padded, most, shift, magic, least, peak)
+        prepare(group.padded, most, shift, magic, least)
         softmax(group, most, shift, magic, least, peak, rest, total)
     else:
         outside(group, job.inputs == LOG_PROBABILITIES, poison)

@@ -189,12 +189,12 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
     cdef Py_ssize_t n = lanes_of(block), c, j
     for j in range(n):
         most[j] = <real>-1 / <real>0
-        rest[j] = total[j] = <real>0
+        rest[j] = total[j] = peak[j] = <real>0
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         for j in range(n):
             most[j] = larger(z[j], most[j])
-    prepare(n, most, shift, magic, least, peak)
+    prepare(n, most, shift, magic, least)
     for c in range(job.classes):
         z = scores_of(block, c, unused)
         p = <real*>block.p + c * block.pitch
@@ -202,6 +202,7 @@ cdef void apply_softmax(const OverlapJob* job, const Pixels* block, real* unused
             e = exponential(z[j], shift[j], magic[j], least[j], True)
             p[j] = e
             total[j] += e
+            peak[j] = larger(e, peak[j])
             rest[j] = rest[j] if z[j] == most[j] else rest[j] + e
     settle(n, most, peak, rest, total)
     for j in range(n):

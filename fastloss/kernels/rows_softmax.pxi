@@ -47,13 +47,15 @@ cdef inline real exponential(real z, real shift, real magic, real least, bint ex
     return math.exp_scaled(z, magic, least)
 
 
-cdef void exponentials(const Group* group, const real* shift, const real* magic, const real* least, const real* peak,
-                       real* rest, real* total) noexcept nogil:
-    """The exponentials of all scores, into the gradient's place; their sum in each row, and that without those as large
-    as the largest."""
+cdef void exponentials(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
+                       real* peak, real* rest, real* total) noexcept nogil:
+    """The exponentials of all scores, into the gradient's place; of each row the largest, the sum of the others, and
+    that of all."""
     cdef bint extreme
     cdef Py_ssize_t first, line, lines
     if not group.across:
+        for line in range(group.padded):
+            peak[line] = exponential(most[line], shift[line], magic[line], least[line], True)
         exponentials_of_rows(group, shift, magic, least, peak, rest, total)
         return
     for first in range(0, group.lines, 4):
@@ -62,9 +64,9 @@ cdef void exponentials(const Group* group, const real* shift, const real* magic,
         for line in range(first, first + lines):
             extreme |= is_extreme(group, line, shift)
         if extreme:
-            exponentials_of_lines(group, first, lines, True, shift, magic, least, peak, rest, total)
+            exponentials_of_lines(group, first, lines, True, most, shift, magic, least, peak, rest, total)
         else:
-            exponentials_of_lines(group, first, lines, False, shift, magic, least, peak, rest, total)
+            exponentials_of_lines(group, first, lines, False, most, shift, magic, least, peak, rest, total)
 
 
 cdef void exponentials_of_rows(const Group* group, const real* shift, const real* magic, const real* least,
@@ -152,9 +154,10 @@ cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shi
 
 
 cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint extreme,
-                                       const real* shift, const real* magic, const real* least, const real* peak,
-                                       real* rest, real* total) noexcept nogil:
+                                       const real* most, const real* shift, const real* magic, const real* least,
+                                       real* peak, real* rest, real* total) noexcept nogil:
     # Up to four lines at a time: a short one alone would spend its time on waiting for its own results.
+    cdef real peaks[4 * WIDTH]
     cdef real rests[4 * WIDTH]
     cdef real sums[4 * WIDTH]
     cdef real rest_part[4 * WIDTH]
@@ -165,6 +168,7 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
     cdef Py_ssize_t first, line, k, j, i, of_line = first_line * WIDTH
+    memset(peaks, 0, sizeof(peaks))
     memset(rests, 0, sizeof(rests))
     memset(sums, 0, sizeof(sums))
     for first in range(0, group.count, 8):
@@ -179,12 +183,14 @@ cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line
                                     extreme)
                     out[j] = e
                     part[i + j] += e
-                    rest_part[i + j] += <real>0 if e == peak[of_line + i + j] else e
+                    peaks[i + j] = larger(e, peaks[i + j])
+                    rest_part[i + j] += <real>0 if z[j] == most[of_line + i + j] else e
                 copy_numbers(place(&gradient, first_line + line, k, rest), out)
         for j in range(4 * WIDTH):
             sums[j] += part[j]
             rests[j] += rest_part[j]
     for line in range(lines):
+        copy_numbers(peak + of_line + line * WIDTH, peaks + line * WIDTH)
         copy_numbers(rest + of_line + line * WIDTH, rests + line * WIDTH)
         copy_numbers(total + of_line + line * WIDTH, sums + line * WIDTH)
 
@@ -209,29 +215,105 @@ cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, rea
     fold(group, line, sums, rest)
 
 
-cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magic, real* least,
-                         real* peak) noexcept nogil:
-    """What `exponential` takes in each of n rows, and the exponential of the largest score."""
-    cdef Py_ssize_t i
-    cdef real limit
+cdef inline real extreme_score(real unused) noexcept nogil:
+    """Beyond it, scores are shifted by the largest."""
     if real is double:
-        limit = <double>1500
+        return <double>1500
     else:
-        limit = <float>250
+        return <float>250
+
+
+cdef inline void prepare(Py_ssize_t n, const real* most, real* shift, real* magic, real* least) noexcept nogil:
+    """What `exponential` takes in each of n rows."""
+    cdef Py_ssize_t i
     for i in range(n):
-        shift[i] = most[i] if math.absolute(most[i]) > limit else <real>0
+        shift[i] = most[i] if math.absolute(most[i]) > extreme_score(<real>0) else <real>0
         magic[i] = math.exp_magic(<real>0 if shift[i] != <real>0 else most[i], &least[i])
-        peak[i] = exponential(most[i], shift[i], magic[i], least[i], True)
 
 
 cdef inline void softmax(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
-                         const real* peak, real* rest, real* total) noexcept nogil:
-    """Exponentials, into the gradient's place; of each row the sum of those of all scores but the largest, and of all.
-    Where no limit exists, the sums are NaN."""
+                         real* peak, real* rest, real* total) noexcept nogil:
+    """Exponentials, into the gradient's place; of each row that of the largest score, the sum of those of all others,
+    and of all. Where no limit exists, the sums are NaN."""
     clear_others(group, rest)
     clear_others(group, total)
-    exponentials(group, shift, magic, least, peak, rest, total)
+    exponentials(group, most, shift, magic, least, peak, rest, total)
     settle(group.padded, most, peak, rest, total)
+
+
+cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest, real* total,
+                                real* score, real* target) noexcept nogil:
+    """The same of two to four classes, and the largest score, and of each row's label the score and the exponential:
+    one loop, which keeps rows in registers. False where a score is extreme: then nothing of it holds."""
+    cdef real labels[WIDTH]
+    cdef real line_most[WIDTH]
+    cdef real line_peak[WIDTH]
+    cdef real line_rest[WIDTH]
+    cdef real line_total[WIDTH]
+    cdef real line_score[WIDTH]
+    cdef real line_target[WIDTH]
+    cdef real out[4 * WIDTH]
+    cdef real lowest = <real>-1 / <real>0, largest, magic, least
+    cdef const real* z
+    cdef Matrix scores = group.scores
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t step = scores.step, line, i, j, k
+    cdef int64_t extreme64 = 0
+    cdef int32_t extreme32 = 0
+    for line in range(group.lines):
+        i = line * WIDTH
+        z = place(&scores, line, 0, most)
+        for j in range(WIDTH):
+            labels[j] = <real>group.labels[i + j]
+            line_peak[j] = line_rest[j] = line_total[j] = line_score[j] = line_target[j] = <real>0
+        for j in range(WIDTH):
+            largest = larger(z[j + step], larger(z[j], lowest))
+            if classes > 2:
+                largest = larger(z[j + 2 * step], largest)
+            if classes > 3:
+                largest = larger(z[j + 3 * step], largest)
+            line_most[j] = largest
+            if real is double:
+                extreme64 |= math.absolute(largest) > extreme_score(<real>0)
+            else:
+                extreme32 |= math.absolute(largest) > extreme_score(<real>0)
+            magic = math.exp_magic(largest, &least)
+            out[j] = take_class(z[j], labels[j] == <real>0, largest, magic, least, &line_peak[j], &line_rest[j],
+                               &line_total[j], &line_score[j], &line_target[j])
+            out[j + WIDTH] = take_class(z[j + step], labels[j] == <real>1, largest, magic, least, &line_peak[j],
+                                       &line_rest[j], &line_total[j], &line_score[j], &line_target[j])
+            if classes > 2:
+                out[j + 2 * WIDTH] = take_class(z[j + 2 * step], labels[j] == <real>2, largest, magic, least,
+                                               &line_peak[j], &line_rest[j], &line_total[j], &line_score[j],
+                                               &line_target[j])
+            if classes > 3:
+                out[j + 3 * WIDTH] = take_class(z[j + 3 * step], labels[j] == <real>3, largest, magic, least,
+                                               &line_peak[j], &line_rest[j], &line_total[j], &line_score[j],
+                                               &line_target[j])
+        for k in range(classes):
+            copy_numbers(place(&gradient, line, k, most), out + k * WIDTH)
+        copy_numbers(most + i, line_most)
+        copy_numbers(peak + i, line_peak)
+        copy_numbers(rest + i, line_rest)
+        copy_numbers(total + i, line_total)
+        copy_numbers(score + i, line_score)
+        copy_numbers(target + i, line_target)
+    if (extreme64 | extreme32) != 0:
+        return False
+    settle(group.padded, most, peak, rest, total)
+    return True
+
+
+cdef inline real take_class(real z, bint labelled, real most, real magic, real least, real* peak, real* rest, real* total,
+                           real* score, real* target) noexcept nogil:
+    """The exponential of a score, which joins what is known of its row."""
+    cdef real e = math.exp_scaled(z, magic, least)
+    peak[0] = larger(e, peak[0])
+    rest[0] += <real>0 if z == most else e
+    total[0] += e
+    score[0] += z if labelled else <real>0
+    target[0] += e if labelled else <real>0
+    return e
 
 
 cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* rest, real* total) noexcept nogil:
@@ -248,15 +330,3 @@ cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* 
         none = nan if (most[i] == -infinity) | ((most[i] == infinity) & tied) else <real>0
         rest[i] += none
         total[i] = rest[i] + peak[i]
-
-
-cdef inline void shares(Py_ssize_t n, const real* peak, const real* rest, const real* total, real* to_q,
-                        real* excess) noexcept nogil:
-    """1/total, from exponentials to probabilities, and rest/peak, with one division."""
-    cdef real both, share
-    cdef Py_ssize_t i
-    for i in range(n):
-        both = <real>1 / (peak[i] * total[i])
-        share = peak[i] * both
-        to_q[i] = mad(math.remainder(<real>1, total[i], share), share, share)
-        excess[i] = rest[i] * (total[i] * both)

@@ -26,22 +26,29 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by rest = 1 - q
     cdef real target_curve[ROWS]
     cdef real to_share[ROWS]  # from exponentials to what f' is multiplied by: q, or q/rest
-    cdef real to_q[ROWS]
+    cdef real to_q[ROWS]  # from exponentials to probabilities
     cdef real rest_of_peak[ROWS]
     cdef real scale[ROWS]
     cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, surprise, e, value, first, second, apart
+    cdef bint done = False
     cdef Py_ssize_t i
-    clear_others(group, score)
-    of_labels(group, &group.scores, score)
-    largest(group, most)
-    prepare(group.padded, most, shift, magic, least, peak)
-    softmax(group, most, shift, magic, least, peak, rest, total)
+    if group.classes == 2:
+        done = softmax_of_few(group, 2, most, peak, rest, total, score, q)
+    elif group.classes == 3:
+        done = softmax_of_few(group, 3, most, peak, rest, total, score, q)
+    elif group.classes == 4:
+        done = softmax_of_few(group, 4, most, peak, rest, total, score, q)
+    if not done:
+        clear_others(group, score)
+        of_labels(group, &group.scores, score)
+        largest(group, most)
+        prepare(group.padded, most, shift, magic, least)
+        softmax(group, most, shift, magic, least, peak, rest, total)
+        for i in range(group.padded):
+            q[i] = exponential(score[i], shift[i], magic[i], least[i], True)
     # Short loops overlap better than one long one: each step of these waits for the one before.
-    shares(group.padded, peak, rest, total, to_q, log_sum)
     for i in range(group.padded):
-        q[i] = exponential(score[i], shift[i], magic[i], least[i], True)
-    for i in range(group.padded):
-        log_sum[i] = math.log1p_positive(log_sum[i])
+        log_sum[i] = math.log1p_quotient(rest[i], peak[i], total[i], &to_q[i])
     for i in range(group.padded):
         e = q[i]
         others = rest[i] if score[i] == most[i] else total[i] - e
@@ -80,8 +87,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
         for i in range(group.padded):
             slope[i] *= scale[i]
             target_slope[i] *= -scale[i]
-        scale_gradient(group, to_share, slope)
-        put_at_labels(group, &group.gradient, target_slope)
+        write_gradient(group, to_share, slope, target_slope)
 
 
 cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
@@ -105,6 +111,36 @@ cdef void scale_gradient(const Group* group, const real* factor, const real* sca
             e = place(&gradient, line, k, out)
             for j in range(WIDTH):
                 out[j] = e[j] * line_factor[j] * line_scale[j]
+            copy_numbers(e, out)
+
+
+cdef void write_gradient(const Group* group, const real* factor, const real* scale,
+                         const real* of_label) noexcept nogil:
+    """The same, but for the label's class."""
+    cdef real line_factor[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real line_of_label[WIDTH]
+    cdef real labels[WIDTH]
+    cdef real out[WIDTH]
+    cdef real label
+    cdef real* e
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t line, k, j
+    if not group.across or group.classes > FEW_CLASSES:
+        scale_gradient(group, factor, scale)
+        put_at_labels(group, &group.gradient, of_label)
+        return
+    for line in range(group.lines):
+        spread(group, line, factor, line_factor)
+        spread(group, line, scale, line_scale)
+        spread(group, line, of_label, line_of_label)
+        for j in range(WIDTH):
+            labels[j] = <real>group.labels[line * WIDTH + j]
+        for k in range(group.count):
+            e = place(&gradient, line, k, out)
+            label = <real>k
+            for j in range(WIDTH):
+                out[j] = line_of_label[j] if labels[j] == label else e[j] * line_factor[j] * line_scale[j]
             copy_numbers(e, out)
 
 
