@@ -45,8 +45,8 @@ cdef enum:
     FEW_CLASSES = 24
     # Numbers of a group of rows side by side, about: what stays in the L2 cache.
     GROUP = 32768
-    # Of a group of whole rows, about, and its rows at most: so that the next group's scores have room there, too.
-    GROUP_OF_ROWS = 8192
+    # Bytes of a group of whole rows, about: what stays in the L1 cache from one pass to the next.
+    GROUP_OF_ROWS = 32768
     MOST_LINES = 32
 
 include "streams.pxi"
@@ -239,7 +239,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                      real* unused) noexcept nogil:
     cdef const RowKernel* kernel = job.kernel
     cdef Group group
-    cdef Py_ssize_t classes = job.classes, height, numbers = 0, index, first, i
+    cdef Py_ssize_t classes = job.classes, height, matrices, numbers = 0, index, first, i
     cdef bint columns = job.y_pred.outer_stride == sizeof(real) and job.y_pred.inner_stride != sizeof(real)
     cdef bint rows_of_targets = not job.indexed  # in y_true
     cdef bint targets_wanted = rows_of_targets or kernel.distribution
@@ -277,7 +277,9 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_LINES, GROUP_OF_ROWS // classes))
+        matrices = 4 if kernel.distribution else 2
+        height = GROUP_OF_ROWS // (matrices * classes * <Py_ssize_t>sizeof(real))
+        height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_LINES, height))
 
     for i in range(ROWS):
         group.factors[i] = job.factor
