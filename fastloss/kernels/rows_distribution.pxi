@@ -40,13 +40,13 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
     cdef real sums_part[WIDTH]
     cdef Py_ssize_t first, k, j
     for first in range(0, group.count, 8):
-        if not group.across and group.height > 1:
-            prefetch_next(group, &targets, line, first, costs)
         memset(part, 0, sizeof(part))
         memset(sums_part, 0, sizeof(sums_part))
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, costs)
             t = place(&targets, line, k, costs)
+            if not group.across and group.height > 1 and k != targets.last:
+                prefetch_next(group, &targets, t)
             for j in range(WIDTH):
                 behind = most[j] - z[j]
                 if extreme:

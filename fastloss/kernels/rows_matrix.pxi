@@ -17,15 +17,13 @@ cdef inline real* element(const Group* group, const Matrix* matrix, Py_ssize_t r
     return place(matrix, row, c // WIDTH, unused) + c % WIDTH
 
 
-cdef inline void prefetch_next(const Group* group, const Matrix* matrix, Py_ssize_t line, Py_ssize_t k,
-                               real* unused) noexcept nogil:
-    """Brings what the next group has in the place of eight times 16 numbers into the L2 cache, while there is much to
-    compute (measured: a call takes up to a tenth less time where arrays are not in the cache, and some per cent more
-    where they are)."""
-    cdef const char* next = <const char*>(<real*>matrix.data + (line + group.height) * matrix.pitch + k * WIDTH)
-    cdef Py_ssize_t i
-    for i in range(0, 8 * WIDTH * sizeof(real), 64):
-        fastloss_prefetch_l2(next + i)
+cdef inline void prefetch_next(const Group* group, const Matrix* matrix, const real* numbers) noexcept nogil:
+    """Brings what the next group has in the place of 16 numbers into the L2 cache, while there is much to compute
+    (measured: a call takes up to a tenth less time where arrays are not in the cache)."""
+    cdef const real* next = numbers + group.height * matrix.pitch
+    fastloss_prefetch_l2(next)
+    if real is double:
+        fastloss_prefetch_l2(next + 8)
 
 
 cdef inline void copy_numbers(real* to, const real* numbers) noexcept nogil:

@@ -107,10 +107,10 @@ cdef inline void exponentials_of_row(const Group* group, Py_ssize_t line, bint e
     cdef real* e = <real*>group.gradient.data + line * group.gradient.pitch
     memset(sums, 0, WIDTH * sizeof(real))
     for first in range(0, group.count, 8):
-        prefetch_next(group, &group.scores, line, first, rests)
         memset(rest_part, 0, sizeof(rest_part))
         memset(part, 0, sizeof(part))
         for k in range(first, min(last, first + 8)):
+            prefetch_next(group, &group.scores, z)
             add_exponentials(z, extreme, both, shift, magic, least, peak, rest_part, part, e)
             z += WIDTH
             e += step
@@ -241,19 +241,19 @@ cdef inline void softmax(const Group* group, const real* most, const real* shift
     settle(group.padded, most, peak, rest, total)
 
 
-cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest, real* total,
-                                real* score, real* target) noexcept nogil:
-    """The same of two to four classes, and the largest score, and of each row's label the score and the exponential:
-    one loop, which keeps rows in registers. False where a score is extreme: then nothing of it holds."""
+cdef enum Known:  # of a row
+    PEAK, REST, TOTAL, SCORE, TARGET, N_KNOWN
+
+
+cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest,
+                                real* total, real* score, real* target) noexcept nogil:
+    """The same of two to four classes, with the largest score of each row, and the score and the exponential of its
+    label: one loop, which keeps a row in registers. False where a score is extreme: then nothing of it holds."""
     cdef real labels[WIDTH]
     cdef real line_most[WIDTH]
-    cdef real line_peak[WIDTH]
-    cdef real line_rest[WIDTH]
-    cdef real line_total[WIDTH]
-    cdef real line_score[WIDTH]
-    cdef real line_target[WIDTH]
+    cdef real known[N_KNOWN * WIDTH]
     cdef real out[4 * WIDTH]
-    cdef real lowest = <real>-1 / <real>0, largest, magic, least
+    cdef real largest, magic, least
     cdef const real* z
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
@@ -265,9 +265,8 @@ cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* mo
         z = place(&scores, line, 0, most)
         for j in range(WIDTH):
             labels[j] = <real>group.labels[i + j]
-            line_peak[j] = line_rest[j] = line_total[j] = line_score[j] = line_target[j] = <real>0
         for j in range(WIDTH):
-            largest = larger(z[j + step], larger(z[j], lowest))
+            largest = larger(z[j + step], larger(z[j], <real>-1 / <real>0))
             if classes > 2:
                 largest = larger(z[j + 2 * step], largest)
             if classes > 3:
@@ -278,42 +277,40 @@ cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* mo
             else:
                 extreme32 |= math.absolute(largest) > extreme_score(<real>0)
             magic = math.exp_magic(largest, &least)
-            out[j] = take_class(z[j], labels[j] == <real>0, largest, magic, least, &line_peak[j], &line_rest[j],
-                               &line_total[j], &line_score[j], &line_target[j])
-            out[j + WIDTH] = take_class(z[j + step], labels[j] == <real>1, largest, magic, least, &line_peak[j],
-                                       &line_rest[j], &line_total[j], &line_score[j], &line_target[j])
+            # written out, as compilers make no vectors of a loop in this loop
+            known[j + PEAK * WIDTH] = known[j + REST * WIDTH] = known[j + TOTAL * WIDTH] = <real>0
+            known[j + SCORE * WIDTH] = known[j + TARGET * WIDTH] = <real>0
+            take_class(j, 0, z[j], labels, largest, magic, least, known, out)
+            take_class(j, 1, z[j + step], labels, largest, magic, least, known, out)
             if classes > 2:
-                out[j + 2 * WIDTH] = take_class(z[j + 2 * step], labels[j] == <real>2, largest, magic, least,
-                                               &line_peak[j], &line_rest[j], &line_total[j], &line_score[j],
-                                               &line_target[j])
+                take_class(j, 2, z[j + 2 * step], labels, largest, magic, least, known, out)
             if classes > 3:
-                out[j + 3 * WIDTH] = take_class(z[j + 3 * step], labels[j] == <real>3, largest, magic, least,
-                                               &line_peak[j], &line_rest[j], &line_total[j], &line_score[j],
-                                               &line_target[j])
+                take_class(j, 3, z[j + 3 * step], labels, largest, magic, least, known, out)
         for k in range(classes):
             copy_numbers(place(&gradient, line, k, most), out + k * WIDTH)
         copy_numbers(most + i, line_most)
-        copy_numbers(peak + i, line_peak)
-        copy_numbers(rest + i, line_rest)
-        copy_numbers(total + i, line_total)
-        copy_numbers(score + i, line_score)
-        copy_numbers(target + i, line_target)
+        copy_numbers(peak + i, known + PEAK * WIDTH)
+        copy_numbers(rest + i, known + REST * WIDTH)
+        copy_numbers(total + i, known + TOTAL * WIDTH)
+        copy_numbers(score + i, known + SCORE * WIDTH)
+        copy_numbers(target + i, known + TARGET * WIDTH)
     if (extreme64 | extreme32) != 0:
         return False
     settle(group.padded, most, peak, rest, total)
     return True
 
 
-cdef inline real take_class(real z, bint labelled, real most, real magic, real least, real* peak, real* rest, real* total,
-                           real* score, real* target) noexcept nogil:
-    """The exponential of a score, which joins what is known of its row."""
+cdef inline void take_class(Py_ssize_t j, Py_ssize_t k, real z, const real* labels, real most, real magic, real least,
+                            real* known, real* out) noexcept nogil:
+    """The exponential of a row's score of class k, which joins what is known of the row."""
     cdef real e = math.exp_scaled(z, magic, least)
-    peak[0] = larger(e, peak[0])
-    rest[0] += <real>0 if z == most else e
-    total[0] += e
-    score[0] += z if labelled else <real>0
-    target[0] += e if labelled else <real>0
-    return e
+    cdef bint labelled = labels[j] == <real>k
+    out[j + k * WIDTH] = e
+    known[j + PEAK * WIDTH] = larger(e, known[j + PEAK * WIDTH])
+    known[j + REST * WIDTH] += <real>0 if z == most else e
+    known[j + TOTAL * WIDTH] += e
+    known[j + SCORE * WIDTH] += z if labelled else <real>0
+    known[j + TARGET * WIDTH] += e if labelled else <real>0
 
 
 cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* rest, real* total) noexcept nogil:
