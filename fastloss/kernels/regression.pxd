@@ -7,7 +7,7 @@
 from .math cimport (
     FASTLOSS_FUSED, absolute, atanh_tail, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1,
     exp_negative_parts, exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power,
-    log1p_unit, log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa,
+    log1p_unit, log1p_unit_part, near_unit_quotients, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa,
     mantissa_of_normal, plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
     power_reduced, product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by,
     times_power, unit_of, unlift, with_sign_of, with_sign_times,
@@ -170,7 +170,7 @@ cdef inline void regression(const RegressionLoss* p, real y, real z, real v, con
     elif RegressionLoss is PseudoHuber:
         root_loss(y, z, <real>p.delta, False, loss, gradient, hessian)
     elif RegressionLoss is LogCosh:
-        log_cosh(y, z, loss, gradient, hessian)
+        log_cosh(y, z, parts, loss, gradient, hessian)
     elif RegressionLoss is Fair:
         fair(y, z, <real>p.c, loss, gradient, hessian)
     elif RegressionLoss is Tukey:
@@ -200,6 +200,9 @@ cdef inline void regression_parts(const RegressionLoss* p, Py_ssize_t n, const r
             parts[i] = negative_binomial_exponential(z[i], <real>p.dispersion, wide, &second[i])
             if with_loss:
                 third[i] = second[i] / (second[i] + <real>2)
+    elif RegressionLoss is LogCosh:
+        for i in range(n):
+            parts[i] = exp_negative_parts(<real>2 * absolute(z[i] - y[i]), &second[i], &third[i])
     elif RegressionLoss is TweedieDeviance or RegressionLoss is TweedieIdentity:
         if with_loss:
             for i in range(n):
@@ -326,7 +329,8 @@ cdef inline void root_loss(real y, real z, real c, bint relative,
     hessian[0] = mad(<real>1.5 / square * scale, rest, scale) * (power * outer) * (slope * outer)
 
 
-cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void log_cosh(real y, real z, const real* parts, real* loss, real* gradient,
+                          real* hessian) noexcept nogil:
     # With e = exp(-2|r|): tanh |r| = (1 - e)/(1 + e), and log cosh r is a series in r² near 0, elsewhere
     # |r| - log 2 + log1p(e), where log1p(e) = e - s·(e - tail) with s = e/(2 + e), as in log1p_unit.
     cdef real zero = <real>0
@@ -335,11 +339,19 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
     cdef real a = absolute(r)
     cdef real square = a * a
     cdef bint positive
-    cdef real power, lifted, series, tail, near, far, tanh, curve, low
-    cdef real q = exp_negative_parts(a + a, &power, &lifted)
+    cdef real series, tail, near, far, tanh, curve, low
+    cdef real q = parts[0]
+    cdef real power = parts[<int>PARTS]
+    cdef real lifted = parts[2 * <int>PARTS]
     cdef real e = mad(power, q, power)
-    cdef real s = e / (e + <real>2)
-    cdef real w = s * s
+    cdef real s, w
+    tanh = mad(-power, q, one - power)
+    if real is double:  # whose divisions are slow
+        tanh = tanh * near_unit_quotients(e, &s)
+    else:
+        tanh = tanh / (e + one)
+        s = e / (e + <real>2)
+    w = s * s
     if real is double:
         series = polynomial10[real](
             square, <double>-0.08333333333333114, 0.022222222221921942, -0.006746031731811414, 0.0021869485196432717,
@@ -357,7 +369,6 @@ cdef inline void log_cosh(real y, real z, real* loss, real* gradient, real* hess
         positive = a < <float>55
     near = mad(<real>0.5 * a, a, square * (square * series))
     loss[0] = near if a < <real>0.6 else far
-    tanh = mad(-power, q, one - power) / (e + one)
     gradient[0] = with_sign_of(tanh, r)
     # 1 - tanh², in which exponentials double the rounding of r
     low = residual_rest(y, z, r) if positive else zero
