@@ -614,7 +614,8 @@ cdef inline real mantissa_of_normal(real x, real* k) noexcept nogil:
 
 cdef inline real inverse_power(real a, real b, real* k) noexcept nogil:
     """2^-k with a/b = 2^k·v and 2/3 < v <= 3/2, for 0 < b <= a < inf; with b = 1, 3/4 < v."""
-    # The bits of a number are, nearly, its logarithm.
+    # The bits of a number are, nearly, its logarithm. With b = 1 and t = a - 1 before its rounding, 2^-k·(1 + t) - 1
+    # has no more digits than t.
     cdef uint64_t power64
     cdef uint32_t power32
     if real is double:

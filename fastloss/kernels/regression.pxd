@@ -6,9 +6,9 @@
 
 from .math cimport (
     FASTLOSS_FUSED, absolute, atanh_tail, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1,
-    exp_negative_parts, exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power,
-    log1p_unit, log1p_unit_part, near_unit_quotients, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa,
-    mantissa_of_normal, plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
+    exp_negative_parts, exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, log1p_unit,
+    log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal,
+    near_unit_quotients, plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
     power_reduced, product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by,
     times_power, unit_of, unlift, with_sign_of, with_sign_times,
 )

@@ -216,7 +216,7 @@ cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, rea
 
 
 cdef inline real extreme_score(real unused) noexcept nogil:
-    """Beyond it, scores are shifted by the largest."""
+    """A largest score beyond it is subtracted from all scores of its row."""
     if real is double:
         return <double>1500
     else:
@@ -245,10 +245,24 @@ cdef enum Known:  # of a row
     PEAK, REST, TOTAL, SCORE, TARGET, N_KNOWN
 
 
-cdef inline bint softmax_of_few(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest,
-                                real* total, real* score, real* target) noexcept nogil:
+cdef inline bint softmax_of_few(const Group* group, real* most, real* peak, real* rest, real* total, real* score,
+                                real* target) noexcept nogil:
     """The same of two to four classes, with the largest score of each row, and the score and the exponential of its
-    label: one loop, which keeps a row in registers. False where a score is extreme: then nothing of it holds."""
+    label: one loop, which keeps a row in registers. False where that is not to be: nothing of it holds then."""
+    if group.gradient.data == group.scores.data:  # the scores are still wanted where one is extreme
+        return False
+    if group.classes == 2:
+        return softmax_of(group, 2, most, peak, rest, total, score, target)
+    if group.classes == 3:
+        return softmax_of(group, 3, most, peak, rest, total, score, target)
+    if group.classes == 4:
+        return softmax_of(group, 4, most, peak, rest, total, score, target)
+    return False
+
+
+cdef inline bint softmax_of(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest, real* total,
+                            real* score, real* target) noexcept nogil:
+    """False where a score is extreme."""
     cdef real labels[WIDTH]
     cdef real line_most[WIDTH]
     cdef real known[N_KNOWN * WIDTH]

@@ -30,15 +30,8 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real rest_of_peak[ROWS]
     cdef real scale[ROWS]
     cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, surprise, e, value, first, second, apart
-    cdef bint done = False
     cdef Py_ssize_t i
-    if group.classes == 2:
-        done = softmax_of_few(group, 2, most, peak, rest, total, score, q)
-    elif group.classes == 3:
-        done = softmax_of_few(group, 3, most, peak, rest, total, score, q)
-    elif group.classes == 4:
-        done = softmax_of_few(group, 4, most, peak, rest, total, score, q)
-    if not done:
+    if not softmax_of_few(group, most, peak, rest, total, score, q):
         clear_others(group, score)
         of_labels(group, &group.scores, score)
         largest(group, most)
@@ -116,7 +109,7 @@ cdef void scale_gradient(const Group* group, const real* factor, const real* sca
 
 cdef void write_gradient(const Group* group, const real* factor, const real* scale,
                          const real* of_label) noexcept nogil:
-    """The same, but for the label's class."""
+    """The same, and `of_label` in the place of each row's label."""
     cdef real line_factor[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real line_of_label[WIDTH]
