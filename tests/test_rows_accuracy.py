@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
+import fastloss as fl
 from floats import DTYPES, ulps
 from reference import scaled
 from reference_rows import (
@@ -72,6 +73,18 @@ def check(loss, dtype, rows):
 @pytest.mark.parametrize(("loss", "n_classes"), EVERYTHING, ids=repr)
 def test_errors_in_ulp(loss, n_classes, dtype):
     check(loss, dtype, {n_classes: 18} if n_classes else ROWS)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_exponentials_of_large_scores(sign):
+    # of scores around 1300, of which the largest is subtracted first, and others are not
+    rng = np.random.default_rng(0)
+    most = sign * rng.uniform(1200, 1520, 200)
+    z = np.stack([most, most - rng.uniform(500, 705, 200)], axis=1)
+    _, proba = fl.CrossEntropy().gradient_proba(np.zeros(200, int), z, reduction="none")
+    with mpmath.workprec(250):
+        for (high, low), share in zip(z.tolist(), proba[:, 1], strict=True):
+            assert ulps(share, mpmath.exp(mpf(low) - mpf(high)), np.float64) <= row_limit(fl.CrossEntropy(), 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

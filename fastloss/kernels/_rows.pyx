@@ -45,8 +45,8 @@ cdef enum:
     FEW_CLASSES = 24
     # Numbers of a group of rows side by side, about: what stays in the L2 cache.
     GROUP = 32768
-    # Bytes of a group of whole rows, about: what stays in the L1 cache from one pass to the next.
-    GROUP_OF_ROWS = 32768
+    # Bytes of a group of whole rows, about: what stays in the L1 cache from one pass to the next (measured).
+    BYTES_OF_ROWS = 32768
     MOST_LINES = 32
 
 include "streams.pxi"
@@ -277,8 +277,8 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        matrices = 4 if kernel.distribution else 2
-        height = GROUP_OF_ROWS // (matrices * classes * <Py_ssize_t>sizeof(real))
+        matrices = 4 if kernel.distribution else 2  # scores and gradients; targets, and what comes next
+        height = BYTES_OF_ROWS // (matrices * classes * <Py_ssize_t>sizeof(real))
         height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_LINES, height))
 
     for i in range(ROWS):

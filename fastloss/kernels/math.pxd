@@ -1,6 +1,6 @@
 # exp, log and friends as branch-free inline functions that the compiler vectorises: libm is scalar, and costs ten
 # times as much. One source for both dtypes and every ISA. Polynomials are minimax fits (Sollya's fpminimax; in
-# log_quotient a Remez exchange), sums that lose digits are arranged so that the exact term comes last.
+# log_quotient_tail a Remez exchange), sums that lose digits are arranged so that the exact term comes last.
 #
 # Each function states its domain and its largest known error, in ulp of the correctly rounded result over all ISAs,
 # with the argument where it was seen. tests/test_math.py reads these lines, and fails when a number is too low or
@@ -433,7 +433,7 @@ cdef inline real exp_scaled(real x, real magic, real least) noexcept nogil:
 
 
 cdef inline real exp_magic(real most, real* least) noexcept nogil:
-    """What exp_scaled takes so that exp(most)·2^s is near 2^60 (float32: 2^30), for |most| <= 3000 (500). Numbers that
+    """What exp_scaled takes so that exp(most)·2^s is near 2^60 (float32: 2^30), for |most| <= 1290 (250). Numbers that
     become 0 are in proportion to that below the smallest there is."""
     cdef real k
     if real is double:
@@ -516,14 +516,16 @@ cdef inline real log_rest(real f) noexcept nogil:
 #   float64     max 1.57 ulp at 0x1.ee3f0925e94cbp-2
 #   float32     max 1.53 ulp at 0x1.efa7d2p-4
 cdef inline real log1p_positive(real x) noexcept nogil:
+    """log(1 + x) of what is not negative, and no infinity."""
     cdef real unused
     return log1p_quotient(x, <real>1, x + <real>1, &unused)
 
 
 cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) noexcept nogil:
-    """log(1 + a/b), and 1/total where total = a + b, with one division, for 0 <= a <= 1e30·b and a b near 1 (or 2^60,
-    float32: 2^30)."""
-    # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
+    """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b, with one division. For a >= 0 and b > 0 whose
+    total is, squared, in the normal range."""
+    # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself. With one over the
+    # product of total and h, each of them gives the other's reciprocal.
     cdef real k, n, h, h_low, t, w, both, per_h, low
     cdef real scale = inverse_power(total, b, &k)
     cdef real half = <real>0.5 * scale

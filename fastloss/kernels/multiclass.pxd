@@ -6,7 +6,8 @@
 
 from .binary cimport binary_focal_probabilities
 from .math cimport (
-    absolute, difference_rest, exp_sum, exponent_of, expm1, log1p, log_high, log_ratio, mad, power_of,
+    absolute, difference_rest, exp_sum, exponent_of, expm1, log1p_unit, log_edges, log_high, log_reduced, mad,
+    mantissa_of_normal, polynomial11, polynomial5, power_of,
 )
 from .types cimport real
 
@@ -176,12 +177,46 @@ cdef inline void target_loss_of_probability(const TargetLoss* p, bint by_log, re
         curve[0] = one / q / q
 
 
-cdef inline real log_of_share(real q, real both, real excess) noexcept nogil:
-    """log(2·q/both), for excess = 2·q/both - 1."""
-    cdef real near = log1p(excess)
-    cdef real far = log_ratio(q + q, both) if q > <real>0 else -<real>1 / <real>0
-    far = far if q == q else q
-    return near if excess > <real>-0.5 else far
+cdef inline void logs_of_shares(real q, real t, real difference, real* part, real* least_share, real* log_q,
+                                real* log_t) noexcept nogil:
+    """log(2·q/(q + t)) and log(2·t/(q + t)), for difference = q - t; difference/(q + t), and the smaller's share."""
+    # They are log(1 + part) and log(1 - part); where the smaller share has lost digits there, it is taken itself, and
+    # a tiny one times a power of 2.
+    cdef real zero = <real>0
+    cdef real one = <real>1
+    cdef real both = q + t
+    cdef real least, size, tiny, up, shift, share, c, k, f, more, less
+    cdef bint near, q_is_more = difference > zero
+    if real is double:
+        tiny, up, shift = <double>1e-250, <double>1.2676506002282294e+30, <double>100  # 2^100
+    else:
+        tiny, up, shift = <float>1e-25, <float>1.152921504606847e+18, <float>60  # 2^60
+    least = t if q_is_more else q
+    least_share[0] = least / both
+    part[0] = difference / both
+    size = absolute(part[0])
+    near = size < <real>0.5
+    share = (least * up) / both if least < tiny else least_share[0]
+    share = one - size if near else share + share
+    c = (one - share) - size if near else zero
+    f = mantissa_of_normal(share, &k)
+    f = mad(c, one - k, f)  # near ones have a k of 0 or -1
+    k = k - (shift if (least < tiny) & (not near) else zero)
+    less = log_edges(share, log_reduced(k, f), share)
+    more = log1p_unit(size)
+    log_q[0] = more if q_is_more else less
+    log_t[0] = less if q_is_more else more
+
+
+cdef inline real near_shares(real w) noexcept nogil:
+    """((1 + s)·log(1 + s) + (1 - s)·log(1 - s))/s², for w = s², |s| <= 0.35."""
+    if real is double:
+        return polynomial11[real](
+            w, <double>1, 0.16666666666666624, 0.06666666666668313, 0.0357142856921006, 0.022222223705259902,
+            0.015151458228402449, 0.010990358626463676, 0.008313048392914259, 0.006729544338875168,
+            0.004141718875203781, 0.007803376074424045)
+    else:
+        return polynomial5[real](w, <float>1, 0.16666636, 0.066690587, 0.035141278, 0.027506033)
 
 
 cdef inline real divergence(const DistributionLoss* p, real q, real t, real difference, real* slope,
@@ -190,18 +225,15 @@ cdef inline real divergence(const DistributionLoss* p, real q, real t, real diff
     times its second."""
     cdef real zero = <real>0
     cdef real half = <real>0.5
-    cdef real both, part, log_q, log_t, near, far
+    cdef real part, least_share, log_q, log_t, near, far
     if DistributionLoss is JensenShannon:
-        both = q + t
-        part = difference / both
-        log_q = log_of_share(q, both, part)
-        log_t = log_of_share(t, both, -part)
+        logs_of_shares(q, t, difference, &part, &least_share, &log_q, &log_t)
         slope[0] = half * q * log_q if q > zero else q
-        curve[0] = half * t * (q / both) if both > zero else zero
+        curve[0] = half * (q if difference > zero else t) * least_share if q + t > zero else zero
         far = slope[0] + (half * t * log_t if t > zero else zero)
         # (q·log_q + t·log_t)/2, in which no first power of the difference cancels
-        near = <real>0.25 * both * mad(part, log_q - log_t, log1p(-part * part))
-        return near if absolute(part) < half else far
+        near = <real>0.25 * (q + t) * (part * part) * near_shares(part * part)
+        return near if absolute(part) < <real>0.35 else far
     else:
         slope[0] = <real>2 * q * difference
         curve[0] = <real>2 * q * q
@@ -212,11 +244,11 @@ cdef inline void divergence_slopes(const DistributionLoss* p, real q, real t, re
                                    real* curve) noexcept nogil:
     """The derivative of one class's term by q, and the second."""
     cdef real half = <real>0.5
-    cdef real both
+    cdef real part, least_share, log_q, log_t
     if DistributionLoss is JensenShannon:
-        both = q + t
-        slope[0] = half * log_of_share(q, both, difference / both)
-        curve[0] = half * (t / both) / q
+        logs_of_shares(q, t, difference, &part, &least_share, &log_q, &log_t)
+        slope[0] = half * log_q
+        curve[0] = half * (t / (q + t)) / q
         # the limits, where q may be 0, too
         slope[0] = <real>0.34657359027997264 if t == <real>0 else slope[0]
         curve[0] = <real>0 if t == <real>0 else curve[0]

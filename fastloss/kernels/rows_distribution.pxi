@@ -281,17 +281,17 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
         softmax(group, most, shift, magic, least, peak, rest, total)
         for i in range(group.padded):
             rest_of_peak[i] = rest[i] / total[i]
-        sum_divergence(&p, LOGITS, group, peak, rest_of_peak, total, loss, slopes, curves)
+        sum_divergence(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
         divergence_outputs(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
         return
     for i in range(group.padded):
         peak[i] = rest_of_peak[i] = total[i] = <real>1
     outside(group, job.inputs == LOG_PROBABILITIES, poison)
     if job.inputs == PROBABILITIES:
-        sum_divergence(&p, PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        sum_divergence(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
         divergence_outputs(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
     else:
-        sum_divergence(&p, LOG_PROBABILITIES, group, peak, rest_of_peak, total, loss, slopes, curves)
+        sum_divergence(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
         divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
     for i in range(group.padded):
         loss[i] += poison[i]
@@ -319,10 +319,18 @@ cdef inline real probability(int inputs, real x, real t, real peak, real rest_of
     return q
 
 
-cdef inline void sum_divergence(const DistributionLoss* p, int inputs, const Group* group, const real* peak,
+cdef inline bint keeps_slopes(int inputs, int mode) noexcept nogil:
+    """Whether the Hessian's place is free for the slopes of the first pass."""
+    return inputs != PROBABILITIES and mode & GRADIENT and not mode & HESSIAN
+
+
+cdef inline void sum_divergence(const DistributionLoss* p, int inputs, int mode, const Group* group, const real* peak,
                                 const real* rest_of_peak, const real* total, real* loss, real* slopes,
                                 real* curves) noexcept nogil:
     """The loss of each row, and Σ q·∂loss/∂q and Σ q²·∂²loss/∂q²."""
+    cdef bint kept = keeps_slopes(inputs, mode)
+    cdef real slope_out[WIDTH]
+    cdef Matrix hessian = group.hessian
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
     cdef real line_total[WIDTH]
@@ -355,8 +363,11 @@ cdef inline void sum_divergence(const DistributionLoss* p, int inputs, const Gro
                 for j in range(WIDTH):
                     q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
                     sums_part[j] += divergence(p, q, t[j], difference, &slope, &curve)
+                    slope_out[j] = slope
                     slope_sums_part[j] += slope
                     curve_sums_part[j] += curve
+                if kept:
+                    copy_numbers(place(&hessian, line, k, loss), slope_out)
             for j in range(WIDTH):
                 sums[j] += sums_part[j]
                 slope_sums[j] += slope_sums_part[j]
@@ -390,6 +401,9 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
     if not mode & (GRADIENT | HESSIAN):
         return
     scales_of(group, scale)
+    if keeps_slopes(inputs, mode):
+        gradient_of_slopes(inputs, group, total, poison, slopes, scale)
+        return
     for line in range(group.lines):
         spread(group, line, peak, line_peak)
         spread(group, line, rest_of_peak, line_rest)
@@ -417,6 +431,37 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
             copy_numbers(place(&gradient, line, k, slope_out), slope_out)
             if mode & HESSIAN:
                 copy_numbers(place(&hessian, line, k, slope_out), curve_out)
+
+
+cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* total, const real* poison,
+                                    const real* slopes, const real* scale) noexcept nogil:
+    """The same, from what the first pass has left."""
+    cdef real line_total[WIDTH]
+    cdef real line_slope[WIDTH]
+    cdef real line_poison[WIDTH]
+    cdef real line_scale[WIDTH]
+    cdef real out[WIDTH]
+    cdef real slope
+    cdef const real* x
+    cdef const real* kept
+    cdef Matrix gradient = group.gradient
+    cdef Matrix hessian = group.hessian
+    cdef Matrix numbers = source(group, inputs)
+    cdef Py_ssize_t line, k, j
+    for line in range(group.lines):
+        spread(group, line, total, line_total)
+        spread(group, line, slopes, line_slope)
+        spread(group, line, poison, line_poison)
+        spread(group, line, scale, line_scale)
+        for k in range(group.count):
+            x = place(&numbers, line, k, out)
+            kept = place(&hessian, line, k, out)
+            for j in range(WIDTH):
+                slope = kept[j]
+                if inputs == LOGITS:
+                    slope = slope - x[j] / line_total[j] * line_slope[j]
+                out[j] = (slope + line_poison[j]) * line_scale[j]
+            copy_numbers(place(&gradient, line, k, out), out)
 
 
 # ---- losses of ordered classes ---------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
 
 cdef void exponentials_of_rows(const Group* group, const real* shift, const real* magic, const real* least,
                                const real* peak, real* rest, real* total) noexcept nogil:
-    """The same, of lines of one row each."""
+    """The same, of lines of one row each, whose largest exponential is known."""
     cdef real rests[WIDTH * MOST_LINES]
     cdef real sums[WIDTH * MOST_LINES]
     cdef bint kept = group.gradient.pitch != 0
@@ -217,8 +217,9 @@ cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, rea
 
 cdef inline real extreme_score(real unused) noexcept nogil:
     """A largest score beyond it is subtracted from all scores of its row."""
+    # Of lower scores, which count down to 750 below it, k·log 2 of an exponential must be exact: below 2048.
     if real is double:
-        return <double>1500
+        return <double>1290
     else:
         return <float>250
 
@@ -241,15 +242,12 @@ cdef inline void softmax(const Group* group, const real* most, const real* shift
     settle(group.padded, most, peak, rest, total)
 
 
-cdef enum Known:  # of a row
-    PEAK, REST, TOTAL, SCORE, TARGET, N_KNOWN
-
-
 cdef inline bint softmax_of_few(const Group* group, real* most, real* peak, real* rest, real* total, real* score,
                                 real* target) noexcept nogil:
-    """The same of two to four classes, with the largest score of each row, and the score and the exponential of its
-    label: one loop, which keeps a row in registers. False where that is not to be: nothing of it holds then."""
-    if group.gradient.data == group.scores.data:  # the scores are still wanted where one is extreme
+    """What `largest` and `softmax` give, of rows of two to four classes, with the score and the exponential of each
+    row's label: one loop, which keeps a row in registers. Only where no row's largest score is extreme; otherwise
+    False, with anything in the gradient's place, and all to be done again."""
+    if group.gradient.data == group.scores.data:  # then the scores would be gone
         return False
     if group.classes == 2:
         return softmax_of(group, 2, most, peak, rest, total, score, target)
@@ -260,9 +258,14 @@ cdef inline bint softmax_of_few(const Group* group, real* most, real* peak, real
     return False
 
 
+# What is known of a row.
+cdef enum:
+    PEAK, REST, TOTAL, LABEL_SCORE, LABEL_EXPONENTIAL, N_KNOWN
+
+
 cdef inline bint softmax_of(const Group* group, Py_ssize_t classes, real* most, real* peak, real* rest, real* total,
                             real* score, real* target) noexcept nogil:
-    """False where a score is extreme."""
+    """The same, with the number of classes as a constant. Rows of so few classes stand side by side."""
     cdef real labels[WIDTH]
     cdef real line_most[WIDTH]
     cdef real known[N_KNOWN * WIDTH]
@@ -293,7 +296,7 @@ cdef inline bint softmax_of(const Group* group, Py_ssize_t classes, real* most, 
             magic = math.exp_magic(largest, &least)
             # written out, as compilers make no vectors of a loop in this loop
             known[j + PEAK * WIDTH] = known[j + REST * WIDTH] = known[j + TOTAL * WIDTH] = <real>0
-            known[j + SCORE * WIDTH] = known[j + TARGET * WIDTH] = <real>0
+            known[j + LABEL_SCORE * WIDTH] = known[j + LABEL_EXPONENTIAL * WIDTH] = <real>0
             take_class(j, 0, z[j], labels, largest, magic, least, known, out)
             take_class(j, 1, z[j + step], labels, largest, magic, least, known, out)
             if classes > 2:
@@ -306,8 +309,8 @@ cdef inline bint softmax_of(const Group* group, Py_ssize_t classes, real* most, 
         copy_numbers(peak + i, known + PEAK * WIDTH)
         copy_numbers(rest + i, known + REST * WIDTH)
         copy_numbers(total + i, known + TOTAL * WIDTH)
-        copy_numbers(score + i, known + SCORE * WIDTH)
-        copy_numbers(target + i, known + TARGET * WIDTH)
+        copy_numbers(score + i, known + LABEL_SCORE * WIDTH)
+        copy_numbers(target + i, known + LABEL_EXPONENTIAL * WIDTH)
     if (extreme64 | extreme32) != 0:
         return False
     settle(group.padded, most, peak, rest, total)
@@ -323,8 +326,8 @@ cdef inline void take_class(Py_ssize_t j, Py_ssize_t k, real z, const real* labe
     known[j + PEAK * WIDTH] = larger(e, known[j + PEAK * WIDTH])
     known[j + REST * WIDTH] += <real>0 if z == most else e
     known[j + TOTAL * WIDTH] += e
-    known[j + SCORE * WIDTH] += z if labelled else <real>0
-    known[j + TARGET * WIDTH] += e if labelled else <real>0
+    known[j + LABEL_SCORE * WIDTH] += z if labelled else <real>0
+    known[j + LABEL_EXPONENTIAL * WIDTH] += e if labelled else <real>0
 
 
 cdef inline void settle(Py_ssize_t n, const real* most, const real* peak, real* rest, real* total) noexcept nogil:

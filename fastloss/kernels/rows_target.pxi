@@ -19,7 +19,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real rest[ROWS]
     cdef real total[ROWS]
     cdef real score[ROWS]  # of the target
-    cdef real q[ROWS]
+    cdef real q[ROWS]  # of the target; first its exponential
     cdef real log_sum[ROWS]  # less the largest score
     cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
     cdef real curve[ROWS]
@@ -109,7 +109,7 @@ cdef void scale_gradient(const Group* group, const real* factor, const real* sca
 
 cdef void write_gradient(const Group* group, const real* factor, const real* scale,
                          const real* of_label) noexcept nogil:
-    """The same, and `of_label` in the place of each row's label."""
+    """In the gradient's place: factor · scale times what stands there, but `of_label` at each row's label."""
     cdef real line_factor[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real line_of_label[WIDTH]
