@@ -96,7 +96,7 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real cost[ROWS]
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
-    cdef real rest_of_peak[ROWS]
+    cdef real factor[ROWS]
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
     cdef real log_sum, from_peak, mass
@@ -132,8 +132,8 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN:
         for i in range(group.padded):
-            rest_of_peak[i] = rest[i] / total[i]
-        hessian_of_cross_entropy(group, <real>2 if job.bound else <real>1, two * z_loss, peak, rest_of_peak, to_q, pull)
+            factor[i] = pull[i] + pull[i] if job.bound else pull[i]
+        hessian_of_cross_entropy(group, factor, two * z_loss, peak, rest, total)
     if job.mode & GRADIENT:
         for i in range(group.padded):
             pull[i] = pull[i] / total[i]
@@ -165,35 +165,51 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
             copy_numbers(e, out)
 
 
-cdef void hessian_of_cross_entropy(const Group* group, real times, real square, const real* peak,
-                                   const real* rest_of_peak, const real* to_q, const real* pull) noexcept nogil:
-    """times · pull · q·(1 - q) + square · q²"""
+cdef void hessian_of_cross_entropy(const Group* group, const real* factor, real square, const real* peak,
+                                   const real* rest, const real* total) noexcept nogil:
+    """factor · q·(1 - q) + square · q²"""
+    # q·(1 - q) as e·(total - e)/total², with what roundings took from the first two: a product of rounded probabilities
+    # is two ulp less exact.
+    cdef real per_square[ROWS]
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
-    cdef real line_q[WIDTH]
-    cdef real line_pull[WIDTH]
+    cdef real line_total[WIDTH]
+    cdef real line_per_square[WIDTH]
+    cdef real line_factor[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real scale[ROWS]
     cdef real out[WIDTH]
-    cdef real q, rest
+    cdef real whole, others, product, low
     cdef const real* e
     cdef Matrix gradient = group.gradient
     cdef Matrix hessian = group.hessian
-    cdef Py_ssize_t line, k, j
+    cdef Py_ssize_t line, i, k, j
     scales_of(group, scale)
+    for i in range(group.padded):
+        whole = total[i] * total[i]
+        low = math.mad(<real>2 * total[i], math.sum_rest(peak[i], rest[i], total[i]),
+                       math.product_rest(total[i], total[i], whole))
+        per_square[i] = <real>1 / whole
+        per_square[i] = mad(per_square[i], mad(-low, per_square[i], math.remainder(<real>1, whole, per_square[i])),
+                            per_square[i])
     for line in range(group.lines):
         spread(group, line, peak, line_peak)
-        spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, to_q, line_q)
-        spread(group, line, pull, line_pull)
+        spread(group, line, rest, line_rest)
+        spread(group, line, total, line_total)
+        spread(group, line, per_square, line_per_square)
+        spread(group, line, factor, line_factor)
         spread(group, line, scale, line_scale)
         for k in range(group.count):
             e = place(&gradient, line, k, out)
             for j in range(WIDTH):
-                q = e[j] * line_q[j]
-                rest = <real>1 - q
-                rest = line_rest[j] if e[j] == line_peak[j] else rest
-                out[j] = (times * line_pull[j] * rest + square * q) * q * line_scale[j]
+                others = line_total[j] - e[j]
+                low = (line_total[j] - others) - e[j]
+                low = <real>0 if e[j] == line_peak[j] else low
+                others = line_rest[j] if e[j] == line_peak[j] else others
+                product = e[j] * others
+                low = mad(e[j], low, math.product_rest(e[j], others, product))
+                product = mad(product, line_per_square[j], low * line_per_square[j])
+                out[j] = mad(square, e[j] * e[j] * line_per_square[j], product * line_factor[j]) * line_scale[j]
             copy_numbers(place(&hessian, line, k, out), out)
 
 

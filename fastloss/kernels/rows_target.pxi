@@ -67,7 +67,11 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
             target_curve[i] = second * apart * apart
     if job.mode & PROBABILITY:
         scale_to_hessian(group, to_q)
-    if job.mode & HESSIAN:
+    if job.mode & HESSIAN and TargetLoss is CrossEntropy:
+        for i in range(group.padded):
+            curve[i] = <real>2 if job.bound else one
+        hessian_of_cross_entropy(group, curve, zero, peak, rest, total)
+    elif job.mode & HESSIAN:
         for i in range(group.padded):
             rest_of_peak[i] = rest[i] * to_q[i]
         hessian_of_target(group, job.bound, peak, rest_of_peak, to_q, to_share, slope, curve)
