@@ -75,6 +75,31 @@ def test_errors_in_ulp(loss, n_classes, dtype):
     check(loss, dtype, {n_classes: 18} if n_classes else ROWS)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_many_rows_of_cross_entropy(n_classes, dtype):
+    # what mpmath is too slow for, in a wider format
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    if np.finfo(wide).nmant < 60 and dtype == np.float64:
+        pytest.skip("long double is no wider than double here")
+    rng = np.random.default_rng(0)
+    n, rows = 20_000, np.arange(20_000)
+    z = (rng.normal(size=(n, n_classes)) * rng.choice([0.3, 1, 3], (n, 1))).astype(dtype)
+    y = rng.integers(0, n_classes, n)
+    most = z.max(axis=1, keepdims=True)
+    e = np.exp(z.astype(wide) - most)
+    others = np.stack([np.delete(e, c, axis=1).sum(axis=1) for c in range(n_classes)], axis=1)
+    total = e.sum(axis=1, keepdims=True)
+    loss = np.log1p(others[rows, z.argmax(axis=1)]) + (most[:, 0].astype(wide) - z[rows, y])
+    gradient = e / total
+    gradient[rows, y] = -(others / total)[rows, y]
+    expected = {"loss": loss, "gradient": gradient, "hessian": e / total * (others / total)}
+    got = dict(zip(OUTPUTS, fl.CrossEntropy().loss_gradient_hessian(y, z, reduction="none"), strict=True))
+    for output, exact in expected.items():
+        error = np.abs(got[output] - exact) / np.spacing(np.abs(exact).astype(dtype))
+        assert error.max() <= row_limit(fl.CrossEntropy(), n_classes), output
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_exponentials_of_large_scores(sign):
     # of scores around 1300, of which the largest is subtracted first, and others are not
