@@ -166,7 +166,9 @@ def test_bad_dynamic_class_weights(arguments):
 
 
 def test_objects_are_cheap():
-    assert min(timeit.repeat(lambda: fl.BinaryFocal(gamma=2.0, alpha=0.25), number=100, repeat=5)) / 100 < 100e-6
+    # best of many: CPUs are shared
+    times = timeit.repeat(lambda: fl.BinaryFocal(gamma=2.0, alpha=0.25), number=20, repeat=100)
+    assert min(times) / 20 < 100e-6
     assert sys.getsizeof(fl.Huber()) < 100
 
 
