@@ -169,7 +169,7 @@ cdef void hessian_of_cross_entropy(const Group* group, const real* factor, real 
                                    const real* rest, const real* total) noexcept nogil:
     """factor · q·(1 - q) + square · q²"""
     # q·(1 - q) as e·(total - e)/total², with what roundings took from the first two: a product of rounded probabilities
-    # is two ulp less exact.
+    # is one or two ulp less exact.
     cdef real per_square[ROWS]
     cdef real line_peak[WIDTH]
     cdef real line_rest[WIDTH]
