@@ -6,7 +6,8 @@
 # Four rows go at a time, so that coefficients (or their gradient) are read once for four. Where X lies in columns, the
 # same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them. Where it lies in
 # rows, one loop does both: it adds the gradient of a block, which is in the cache, and the scores of the next, which
-# come from memory meanwhile.
+# come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the other at 2.5 times the pace of
+# four at once, whatever is fetched ahead: there the scores come first, and the gradient of the same block then.
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -22,8 +23,9 @@ from .types cimport (
     DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product, product_pair, real,
 )
 
-cdef extern from "bits.h":
-    void fastloss_prefetch(const void* address) noexcept nogil
+cdef extern from "bits.h" nogil:
+    void fastloss_prefetch(const void* address)
+    bint fastloss_is_amd()
 
 cdef extern from "vectors.h" nogil:
     ctypedef struct vector "fastloss_vector":  # of 8 doubles
@@ -120,9 +122,8 @@ cdef inline void dot_and_axpy(const item* u, const double* w, double* out, const
         sums_of(s[0], s[1], s[2], s[3], out)
 
 
-cdef inline void dot4(const item* u, const double* w, double* out, Py_ssize_t pitch, Py_ssize_t n, const item* far,
-                      bint packed) noexcept nogil:
-    dot_and_axpy(u, w, out, <const item*>NULL, pitch, NULL, 0, NULL, n, far, packed)
+cdef inline void dot4(const item* u, const double* w, double* out, Py_ssize_t pitch, Py_ssize_t n) noexcept nogil:
+    dot_and_axpy(u, w, out, <const item*>NULL, pitch, NULL, 0, NULL, n, <const item*>NULL, False)
 
 
 cdef inline void axpy4(const item* x, Py_ssize_t pitch, const double* a, Py_ssize_t step, double* y, Py_ssize_t n,
@@ -130,9 +131,29 @@ cdef inline void axpy4(const item* x, Py_ssize_t pitch, const double* a, Py_ssiz
     dot_and_axpy(<const item*>NULL, NULL, NULL, x, pitch, a, step, y, n, far, False)
 
 
+cdef inline vector dot_row(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
+    """Eight parts of a dot product, as in dot_step."""
+    cdef vector s = all_of(0.0)
+    cdef Py_ssize_t j, rest = n % 8
+    for j in range(0, n - rest, 8):
+        s = mad_of(take(x + j, 8), take(w + j, 8), s)
+    if rest:
+        s = mad_of(take(x + n - rest, <int>rest), take(w + n - rest, <int>rest), s)
+    return s
+
+
+cdef inline void dot_rows(const item* x, Py_ssize_t pitch, const double* w, double* out, Py_ssize_t n) noexcept nogil:
+    """The same as dot4, one row after the other, as they lie in memory: which is how it is read at its full pace."""
+    # Each in its turn: C computes arguments in any order, and GCC backwards, which takes twice the time.
+    cdef vector first = dot_row(x, w, n)
+    cdef vector second = dot_row(x + pitch, w, n)
+    cdef vector third = dot_row(x + 2 * pitch, w, n)
+    sums_of(first, second, third, dot_row(x + 3 * pitch, w, n), out)
+
+
 cdef inline double dot(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
     cdef double out[4]
-    dot4(x, w, out, 0, n, <const item*>NULL, False)
+    sums_of(dot_row(x, w, n), all_of(0.0), all_of(0.0), all_of(0.0), out)
     return out[0]
 
 
@@ -161,15 +182,12 @@ cdef inline bint is_packed(const item* x, const Block* block) noexcept nogil:
 cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t i, c, q, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
-    cdef const item* far
     cdef double out[4]
     for i in range(0, fours, 4):
-        far = x + i * block.pitch
         for c in range(k):
-            dot4(x + i * block.pitch, w + c * d, out, block.pitch, d, far, is_packed(x, block))
+            dot_rows(x + i * block.pitch, block.pitch, w + c * d, out, d)
             for q in range(4):
                 z[(i + q) * k + c] += out[q]
-            far = NULL
     for i in range(fours, block.rows):
         for c in range(k):
             z[i * k + c] += dot(x + i * block.pitch, w + c * d, d)
@@ -239,7 +257,7 @@ cdef void gradient_of_columns(const item* x, const void* unused, const Block* bl
                         g[c * block.features + j] += r[i * k + c] * x[j * pitch + i]
         return
     for j in range(0, fours, 4):
-        dot4(x + j * pitch, r, out, pitch, block.rows, <const item*>NULL, False)
+        dot4(x + j * pitch, r, out, pitch, block.rows)
         for q in range(4):
             g[j + q] += out[q]
     for j in range(fours, block.features):
@@ -437,7 +455,8 @@ cdef void choose(Products* products, int storage, item* unused, position* unused
     elif storage == DENSE_ROWS:
         products.scores = <product>scores_of_rows[item]
         products.gradient = <product>gradient_of_rows[item]
-        products.gradient_and_scores = <product_pair>gradient_and_scores_of_rows[item]
+        if not fastloss_is_amd():
+            products.gradient_and_scores = <product_pair>gradient_and_scores_of_rows[item]
         products.gather = <gather_rows>gather_from_rows[item]
     elif storage == DENSE_COLUMNS:
         products.scores = <product>scores_of_columns[item]

@@ -76,6 +76,16 @@ FASTLOSS_INLINE void fastloss_end_stream(void)
 #endif
 }
 
+static inline int fastloss_is_amd(void)
+{
+#if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amd");
+#else
+    return 0;
+#endif
+}
+
 /* 2, 3 or 4 for the highest x86-64 level that this CPU and its operating system run; 0 elsewhere. */
 static inline int fastloss_x86_64_level(void)
 {
