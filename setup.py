@@ -24,6 +24,10 @@ KERNELS = Path("fastloss/kernels")
 DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
               "initializedcheck": False}
 
+# What is compiled to see whether a compiler takes some flags.
+PROGRAM = "int main(void) { return 0; }\n"
+OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads() > 0 ? 0 : 1; }\n"
+
 
 class BuildExt(build_ext):
     """Compiles each hot module's generated source for each ISA of the machine."""
@@ -33,6 +37,7 @@ class BuildExt(build_ext):
         command = " ".join(getattr(self.compiler, "compiler_so", None) or [])
         is_clang = "clang" in command or sys.platform == "darwin"
         openmp = self.find_openmp(kind)
+        moves_wide = isa.IS_X86_64 and kind != "msvc" and not self.refusal(PROGRAM, isa.WIDE_MOVES)
         hot = [source for source in self.extensions if source.name.rsplit(".", 1)[-1] in isa.HOT]
         self.extensions = [once for once in self.extensions if once not in hot]
         for once in self.extensions:
@@ -45,7 +50,7 @@ class BuildExt(build_ext):
             variant.define_macros = [(f"PyInit_{plain}", f"PyInit_{module}")]
             if kind != "msvc":
                 variant.define_macros.append(isa.ALWAYS_INLINE)
-            variant.extra_compile_args = isa.flags(plain, name, kind, is_clang)
+            variant.extra_compile_args = isa.flags(plain, name, kind, is_clang, moves_wide)
             variant.include_dirs = source.include_dirs
             variant._needs_stub = False
             self.extensions.append(variant)
@@ -70,16 +75,22 @@ class BuildExt(build_ext):
             print("fastloss: FASTLOSS_NO_OPENMP is set; building for one thread")
             return [], []
         compile_flags, link_flags = isa.openmp_flags(kind)
+        if error := self.refusal(OPENMP_PROGRAM, compile_flags, link_flags):
+            print(f"fastloss: no OpenMP with this compiler ({error}); building for one thread")
+            return [], []
+        return compile_flags, link_flags
+
+    def refusal(self, program, compile_flags, link_flags=()):
+        """Why a program is not compiled and linked with these flags; "": it is."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "probe.c"
-            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() > 0 ? 0 : 1; }\n")
+            source.write_text(program)
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
-                self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
+                self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=list(link_flags))
             except Exception as error:  # each compiler class has its own errors
-                print(f"fastloss: no OpenMP with this compiler ({error}); building for one thread")
-                return [], []
-        return compile_flags, link_flags
+                return str(error) or type(error).__name__
+        return ""
 
 
 # What a module is compiled again for, beside its source (and what that includes and cimports, as Cython sees itself).

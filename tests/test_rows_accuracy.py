@@ -100,6 +100,26 @@ def test_many_rows_of_cross_entropy(n_classes, dtype):
         assert error.max() <= row_limit(fl.CrossEntropy(), n_classes), output
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [3, 10, 17])
+def test_many_rows_of_targets(n_classes, dtype):
+    # whose sums are near to 1, but seldom 1: what they are beside it must not be lost
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    if np.finfo(wide).nmant < 60 and dtype == np.float64:
+        pytest.skip("long double is no wider than double here")
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60_000, n_classes)).astype(dtype)
+    t = rng.dirichlet(np.ones(n_classes), len(z)).astype(dtype)
+    e = np.exp(z.astype(wide))
+    total, mass = e.sum(axis=1, keepdims=True), t.astype(wide).sum(axis=1, keepdims=True)
+    q = e / total
+    gradient, hessian = fl.CrossEntropy().gradient_hessian(t, z, reduction="none")
+    limit = row_limit(fl.CrossEntropy(), n_classes)
+    assert (np.abs(gradient - (mass * q - t)) / np.spacing(np.maximum(q, t).astype(dtype))).max() <= limit
+    exact = mass * q * ((total - e) / total)
+    assert (np.abs(hessian - exact) / np.spacing(exact.astype(dtype))).max() <= limit
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_exponentials_of_large_scores(sign):
     # of scores around 1300, of which the largest is subtracted first, and others are not

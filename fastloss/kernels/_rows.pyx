@@ -33,8 +33,9 @@ from .types cimport (
     real,
 )
 
-cdef extern from "bits.h":
-    void fastloss_prefetch_l2(const void* address) noexcept nogil
+cdef extern from "bits.h" nogil:
+    void fastloss_copy_line(void* line, const void* values)
+    void fastloss_prefetch_l2(const void* address)
 
 cdef extern from "transpose.h" nogil:
     void fastloss_transpose_f64(const double* rows, ptrdiff_t down, double* columns, ptrdiff_t step)
@@ -90,7 +91,9 @@ cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept
 cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogil:
     """Numbers from 0 to 1 that sum to 1, and their sums; of indicators, 0 and 1."""
     cdef double sums[WIDTH * MOST_LINES]
+    cdef double lows[WIDTH * MOST_LINES]
     cdef real part[WIDTH]
+    cdef real low_part[WIDTH]
     cdef real least[WIDTH]
     cdef real most[WIDTH]
     cdef real odd[WIDTH]
@@ -103,29 +106,42 @@ cdef int check_rows(const RowJob* job, Group* group, real* unused) noexcept nogi
     memset(most, 0, sizeof(most))
     memset(odd, 0, sizeof(odd))
     memset(sums, 0, group.lines * WIDTH * sizeof(double))
+    memset(lows, 0, group.lines * WIDTH * sizeof(double))
     for line in range(group.lines):
         for first in range(0, group.count, 8):
             memset(part, 0, sizeof(part))
+            memset(low_part, 0, sizeof(low_part))
             for k in range(first, min(group.count, first + 8)):
                 t = place(&targets, line, k, unused)
-                take_in(t, least, most, part)
+                if group.across:
+                    take_in(t, True, least, most, part, low_part)
+                else:
+                    take_in(t, False, least, most, part, low_part)
                 if indicators:
                     for j in range(WIDTH):
                         odd[j] += math.absolute(t[j] * (t[j] - <real>1))
             for j in range(WIDTH):
                 sums[line * WIDTH + j] += part[j]
+                lows[line * WIDTH + j] += low_part[j]
     for j in range(WIDTH):
         if odd[j] != <real>0:
             flags |= BAD_TARGET
-    return flags | check_range(job, least, most) | check_masses(job, group, sums)
+    return flags | check_range(job, least, most) | check_masses(job, group, sums, lows)
 
 
-cdef inline void take_in(const real* t, real* least, real* most, real* sums) noexcept nogil:
+cdef inline void take_in(const real* t, bint exact, real* least, real* most, real* sums, real* lows) noexcept nogil:
+    """Takes in 16 targets; of `exact` sums, what is above a grain of each, and what is below: neither sum is rounded,
+    to speak of, where a row's targets follow each other in one sum that comes near to 1."""
+    cdef real coarse = <double>6291456 if real is double else <float>12  # grains of 2^-30 and 2^-20
+    cdef real high
     cdef Py_ssize_t j
     for j in range(WIDTH):
         least[j] = t[j] if t[j] < least[j] else least[j]
         most[j] = larger(t[j], most[j])
-        sums[j] += t[j]
+        high = (t[j] + coarse) - coarse if exact else t[j]
+        sums[j] += high
+        if exact:
+            lows[j] += t[j] - high
 
 
 cdef inline int check_range(const RowJob* job, const real* least, const real* most) noexcept nogil:
@@ -138,17 +154,22 @@ cdef inline int check_range(const RowJob* job, const real* least, const real* mo
     return 0
 
 
-cdef inline int check_masses(const RowJob* job, Group* group, const double* lanes) noexcept nogil:
-    """The sums of each row's targets, from those of all lines: kept in `masses`, and checked."""
+cdef inline int check_masses(const RowJob* job, Group* group, const double* lanes, const double* lows) noexcept nogil:
+    """By how much the sum of each row's targets exceeds 1, from the sums of all lines: kept in `excess`, and
+    checked."""
+    cdef double masses[ROWS]
+    cdef double low[ROWS]
     cdef Py_ssize_t i
     cdef int64_t bad = 0
-    fold_lines(group, True, lanes, group.masses)
+    fold_lines(group, True, lanes, masses)
+    fold_lines(group, True, lows, low)
     for i in range(group.rows):
-        bad |= not ((group.masses[i] >= 1.0 - job.tolerance) & (group.masses[i] <= 1.0 + job.tolerance))
+        group.excess[i] = (masses[i] - 1.0) + low[i]
+        bad |= not ((group.excess[i] >= -job.tolerance) & (group.excess[i] <= job.tolerance))
     if job.target == INDICATORS:
         bad = 0
         for i in range(group.rows):
-            bad |= group.masses[i] != group.masses[i]
+            bad |= group.excess[i] != group.excess[i]
     return BAD_TARGET if bad else 0
 
 
@@ -179,7 +200,7 @@ cdef void write_labels(const RowJob* job, Group* group, real* unused) noexcept n
     cdef Py_ssize_t i, c
     for i in range(ROWS):
         rows[i] = moved
-        group.masses[i] = <double>(kept + moved) + (job.classes - 1) * <double>moved
+        group.excess[i] = 0.0
     fill(group, &group.targets, rows)
     for i in range(group.rows):
         element(group, &group.targets, i, group.labels[i], unused)[0] = kept + moved
@@ -194,7 +215,7 @@ cdef void smooth(const RowJob* job, Group* group, real* unused) noexcept nogil:
     cdef Py_ssize_t i, c
     cdef real* t
     for i in range(group.rows):
-        group.masses[i] = group.masses[i] * kept + job.classes * <double>moved
+        group.excess[i] *= 1.0 - job.label_smoothing
         for c in range(group.classes):
             t = element(group, &group.targets, i, c, unused)
             t[0] = math.mad(t[0], kept, moved)

@@ -52,8 +52,18 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #endif
 
 /* Copies 64 bytes to a line of memory; the second writes past the caches, without reading the line first, and ends with
-   fastloss_end_stream. */
+   fastloss_end_stream. A register at a time, since compilers copy more through memory. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+FASTLOSS_INLINE void fastloss_copy_line(void *line, const void *values)
+{
+    __m256i low = _mm256_loadu_si256((const __m256i *)values);
+    __m256i high = _mm256_loadu_si256((const __m256i *)values + 1);
+    _mm256_storeu_si256((__m256i *)line, low);
+    _mm256_storeu_si256((__m256i *)line + 1, high);
+}
+#else
 FASTLOSS_INLINE void fastloss_copy_line(void *line, const void *values) { memcpy(line, values, 64); }
+#endif
 #if defined(__AVX512F__)
 FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
 {

@@ -8,6 +8,7 @@ cdef void cross(const RowJob* job, Group* group, const real* most, const real* s
     cdef real line_most[WIDTH]
     cdef real costs[WIDTH * MOST_LINES]
     cdef double sums[WIDTH * MOST_LINES]
+    cdef double lows[WIDTH * MOST_LINES]
     cdef real least_target[WIDTH]
     cdef real most_target[WIDTH]
     cdef Py_ssize_t line, i
@@ -15,22 +16,30 @@ cdef void cross(const RowJob* job, Group* group, const real* most, const real* s
     memset(most_target, 0, sizeof(most_target))
     memset(costs, 0, group.lines * WIDTH * sizeof(real))
     memset(sums, 0, group.lines * WIDTH * sizeof(double))
+    memset(lows, 0, group.lines * WIDTH * sizeof(double))
     for line in range(group.lines):
         i = line * WIDTH
         spread(group, line, most, line_most)
         if is_extreme(group, line, shift):
-            cross_line(group, line, True, group.unchecked, line_most, costs + i, least_target, most_target, sums + i)
+            cross_line(group, line, True, group.unchecked, True, line_most, costs + i, least_target,
+                       most_target, sums + i, lows + i)
+        elif group.unchecked and group.across:
+            cross_line(group, line, False, True, True, line_most, costs + i, least_target, most_target, sums + i,
+                       lows + i)
         elif group.unchecked:
-            cross_line(group, line, False, True, line_most, costs + i, least_target, most_target, sums + i)
+            cross_line(group, line, False, True, False, line_most, costs + i, least_target, most_target, sums + i,
+                       lows + i)
         else:
-            cross_line(group, line, False, False, line_most, costs + i, least_target, most_target, sums + i)
+            cross_line(group, line, False, False, False, line_most, costs + i, least_target, most_target, sums + i,
+                       lows + i)
     fold_lines(group, True, costs, cost)
     if group.unchecked:
-        group.flags |= COUNTED | check_range(job, least_target, most_target) | check_masses(job, group, sums)
+        group.flags |= COUNTED | check_range(job, least_target, most_target) | check_masses(job, group, sums, lows)
 
 
-cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, bint unchecked, const real* most,
-                            real* costs, real* least_target, real* most_target, double* sums) noexcept nogil:
+cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, bint unchecked, bint exact,
+                            const real* most, real* costs, real* least_target, real* most_target, double* sums,
+                            double* lows) noexcept nogil:
     cdef real zero = <real>0, behind
     cdef const real* z
     cdef const real* t
@@ -38,10 +47,12 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
     cdef Matrix targets = group.targets
     cdef real part[WIDTH]
     cdef real sums_part[WIDTH]
+    cdef real lows_part[WIDTH]
     cdef Py_ssize_t first, k, j
     for first in range(0, group.count, 8):
         memset(part, 0, sizeof(part))
         memset(sums_part, 0, sizeof(sums_part))
+        memset(lows_part, 0, sizeof(lows_part))
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, costs)
             t = place(&targets, line, k, costs)
@@ -53,12 +64,14 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
                     behind = zero if z[j] == most[j] else behind
                 part[j] = part[j] if t[j] == zero else math.mad(t[j], behind, part[j])
             if unchecked:
-                take_in(t, least_target, most_target, sums_part)
+                take_in(t, exact, least_target, most_target, sums_part, lows_part)
         for j in range(WIDTH):
             costs[j] += part[j]
         if unchecked:
             for j in range(WIDTH):
                 sums[j] += sums_part[j]
+                if exact:
+                    lows[j] += lows_part[j]
 
 
 cdef void entropies(const Group* group, bint by_log, real* entropy) noexcept nogil:
@@ -97,9 +110,10 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
     cdef real factor[ROWS]
+    cdef real excess[ROWS]  # of what pulls at the probabilities over 1
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
-    cdef real log_sum, from_peak, mass
+    cdef real log_sum, from_peak
     cdef Py_ssize_t i
     clear_others(group, cost)
     for i in range(group.padded):
@@ -120,23 +134,23 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     softmax(group, most, shift, magic, least, peak, rest, total)
     for i in range(group.padded):
         log_sum = math.log1p_quotient(rest[i], peak[i], total[i], &to_q[i])
-        mass = <real>group.masses[i]
         from_peak = most[i] + log_sum  # logsumexp
-        loss[i] = math.mad(mass, log_sum, cost[i]) + entropy[i]
+        loss[i] = math.mad(<real>(1.0 + group.excess[i]), log_sum, cost[i]) + entropy[i]
         loss[i] = temperature * temperature * loss[i]
-        pull[i] = mass
+        excess[i] = <real>group.excess[i]
         if z_loss != <real>0:
             loss[i] = loss[i] + z_loss * from_peak * from_peak
-            pull[i] = mass + two * z_loss * from_peak
+            excess[i] = excess[i] + two * z_loss * from_peak
     if job.mode & PROBABILITY:
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN:
         for i in range(group.padded):
-            factor[i] = pull[i] + pull[i] if job.bound else pull[i]
+            factor[i] = <real>1 + two * excess[i] if job.bound else excess[i]
         hessian_of_cross_entropy(group, factor, two * z_loss, peak, rest, total)
     if job.mode & GRADIENT:
         for i in range(group.padded):
-            pull[i] = pull[i] / total[i]
+            to_q[i] = <real>1 / total[i]
+            pull[i] = math.mad(to_q[i], excess[i], to_q[i])
         gradient_of_cross_entropy(group, temperature, pull)
 
 
@@ -167,7 +181,7 @@ cdef void gradient_of_cross_entropy(const Group* group, real temperature, const 
 
 cdef void hessian_of_cross_entropy(const Group* group, const real* factor, real square, const real* peak,
                                    const real* rest, const real* total) noexcept nogil:
-    """factor · q·(1 - q) + square · q²"""
+    """(1 + factor) · q·(1 - q) + square · q²"""
     # q·(1 - q) as e·(total - e)/total², with what roundings took from the first two: a product of rounded probabilities
     # is one or two ulp less exact.
     cdef real per_square[ROWS]
@@ -209,7 +223,8 @@ cdef void hessian_of_cross_entropy(const Group* group, const real* factor, real 
                 product = e[j] * others
                 low = mad(e[j], low, math.product_rest(e[j], others, product))
                 product = mad(product, line_per_square[j], low * line_per_square[j])
-                out[j] = mad(square, e[j] * e[j] * line_per_square[j], product * line_factor[j]) * line_scale[j]
+                product = mad(product, line_factor[j], product)
+                out[j] = mad(square, e[j] * e[j] * line_per_square[j], product) * line_scale[j]
             copy_numbers(place(&hessian, line, k, out), out)
 
 

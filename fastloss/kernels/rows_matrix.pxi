@@ -27,10 +27,10 @@ cdef inline void prefetch_next(const Group* group, const Matrix* matrix, const r
 
 
 cdef inline void copy_numbers(real* to, const real* numbers) noexcept nogil:
-    """16 numbers; not more than a register at a time, since compilers copy larger arrays through memory."""
-    memcpy(to, numbers, 64)
+    """16 numbers, which may still be in registers."""
+    fastloss_copy_line(to, numbers)
     if real is double:
-        memcpy(to + 8, numbers + 8, 64)
+        fastloss_copy_line(to + 8, numbers + 8)
 
 
 cdef inline void of_labels(const Group* group, const Matrix* matrix, real* rows) noexcept nogil:

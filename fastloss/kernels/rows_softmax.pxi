@@ -51,91 +51,137 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
                        real* peak, real* rest, real* total) noexcept nogil:
     """The exponentials of all scores, into the gradient's place; of each row the largest, the sum of the others, and
     that of all."""
-    cdef bint extreme
-    cdef Py_ssize_t first, line, lines
-    if not group.across:
-        for line in range(group.padded):
-            peak[line] = exponential(most[line], shift[line], magic[line], least[line], True)
-        exponentials_of_rows(group, shift, magic, least, peak, rest, total)
-        return
-    for first in range(0, group.lines, 4):
-        lines = min(<Py_ssize_t>4, group.lines - first)
-        extreme = False
-        for line in range(first, first + lines):
-            extreme |= is_extreme(group, line, shift)
-        if extreme:
-            exponentials_of_lines(group, first, lines, True, most, shift, magic, least, peak, rest, total)
-        else:
-            exponentials_of_lines(group, first, lines, False, most, shift, magic, least, peak, rest, total)
-
-
-cdef void exponentials_of_rows(const Group* group, const real* shift, const real* magic, const real* least,
-                               const real* peak, real* rest, real* total) noexcept nogil:
-    """The same, of lines of one row each, whose largest exponential is known."""
     cdef real rests[WIDTH * MOST_LINES]
     cdef real sums[WIDTH * MOST_LINES]
     cdef bint kept = group.gradient.pitch != 0
+    cdef bint extreme
     cdef Py_ssize_t line
-    memset(rests, 0, group.lines * WIDTH * sizeof(real))
+    if not group.across:
+        for line in range(group.padded):
+            peak[line] = exponential(most[line], shift[line], magic[line], least[line], True)
     for line in range(group.lines):  # what is constant in a call, is in its loop
-        if is_extreme(group, line, shift):
-            exponentials_of_row(group, line, True, True, shift[line], magic[line], least[line], peak[line],
-                                rests + line * WIDTH, sums + line * WIDTH)
+        extreme = is_extreme(group, line, shift)
+        if group.across and extreme:
+            exponentials_of_line(group, line, True, True, True, most, shift, magic, least, peak + line * WIDTH,
+                                 rests + line * WIDTH, sums + line * WIDTH)
+        elif group.across:
+            exponentials_of_line(group, line, True, False, True, most, shift, magic, least, peak + line * WIDTH,
+                                 rests + line * WIDTH, sums + line * WIDTH)
+        elif extreme:
+            exponentials_of_line(group, line, False, True, True, peak, shift, magic, least, NULL,
+                                 rests + line * WIDTH, sums + line * WIDTH)
         elif kept:
-            exponentials_of_row(group, line, False, False, shift[line], magic[line], least[line], peak[line],
-                                rests + line * WIDTH, sums + line * WIDTH)
+            exponentials_of_line(group, line, False, False, False, peak, shift, magic, least, NULL,
+                                 rests + line * WIDTH, sums + line * WIDTH)
         else:
-            exponentials_of_row(group, line, False, True, shift[line], magic[line], least[line], peak[line],
-                                rests + line * WIDTH, sums + line * WIDTH)
+            exponentials_of_line(group, line, False, False, True, peak, shift, magic, least, NULL,
+                                 rests + line * WIDTH, sums + line * WIDTH)
     fold_lines(group, True, sums, total)
-    if not kept:
+    if group.across or not kept:
         fold_lines(group, True, rests, rest)
+    if group.across:
+        return
     for line in range(group.lines):
         # Where a difference loses no more than one bit, it saves the second sum.
-        if peak[line] + peak[line] <= total[line] and not is_extreme(group, line, shift):
+        if peak[line] + peak[line] <= total[line] and shift[line] == <real>0:
             rest[line] = total[line] - peak[line]
         elif kept:
             sum_without(group, line, peak, rest)
 
 
-cdef inline void exponentials_of_row(const Group* group, Py_ssize_t line, bint extreme, bint both, real shift,
-                                     real magic, real least, real peak, real* rests, real* sums) noexcept nogil:
-    cdef real rest_part[WIDTH]
-    cdef real part[WIDTH]
-    cdef Py_ssize_t first, last = group.count - 1, step = group.gradient.step, k, j
-    cdef const real* z = <const real*>group.scores.data + line * group.scores.pitch
-    cdef real* e = <real*>group.gradient.data + line * group.gradient.pitch
-    memset(sums, 0, WIDTH * sizeof(real))
-    for first in range(0, group.count, 8):
-        memset(rest_part, 0, sizeof(rest_part))
-        memset(part, 0, sizeof(part))
-        for k in range(first, min(last, first + 8)):
-            prefetch_next(group, &group.scores, z)
-            add_exponentials(z, extreme, both, shift, magic, least, peak, rest_part, part, e)
-            z += WIDTH
-            e += step
-        if first + 8 > last:  # of the end of a row, which may be elsewhere
-            add_exponentials(place(&group.scores, line, last, rests), extreme, both, shift, magic, least, peak,
-                             rest_part, part, place(&group.gradient, line, last, rests))
-        for j in range(WIDTH):
-            sums[j] += part[j]
-            if both:
-                rests[j] += rest_part[j]
+cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint across, bint extreme, bint both,
+                                      const real* marks, const real* shift, const real* magic, const real* least,
+                                      real* peaks, real* rests, real* sums) noexcept nogil:
+    """The same of one line, of 16 rows or of one. `marks` are the largest of each row: scores, or their exponentials.
+    `both`: also the sums without them."""
+    cdef real known[N_KNOWN_BEFORE * WIDTH]
+    cdef real found[N_FOUND * WIDTH]
+    cdef Matrix scores = group.scores
+    cdef Matrix gradient = group.gradient
+    cdef Py_ssize_t last = group.count - 1, fours = last - last % 4, k
+    cdef const real* z = place(&scores, line, 0, rests)
+    cdef real* e = place(&gradient, line, 0, rests)
+    if across:
+        copy_numbers(known + MARK * WIDTH, marks + line * WIDTH)
+        copy_numbers(known + SHIFT * WIDTH, shift + line * WIDTH)
+        copy_numbers(known + MAGIC * WIDTH, magic + line * WIDTH)
+        copy_numbers(known + LEAST * WIDTH, least + line * WIDTH)
+    else:
+        known[MARK * WIDTH] = marks[line]
+        known[SHIFT * WIDTH] = shift[line]
+        known[MAGIC * WIDTH] = magic[line]
+        known[LEAST * WIDTH] = least[line]
+    memset(found, 0, sizeof(found))
+    for k in range(0, fours, 4):
+        add_exponentials(group, 4, across, extreme, both, z + k * scores.step, scores.step, known, found,
+                         e + k * gradient.step, gradient.step)
+    for k in range(fours, last):
+        add_exponentials(group, 1, across, extreme, both, z + k * scores.step, scores.step, known, found,
+                         e + k * gradient.step, gradient.step)
+    # the end of a row may be elsewhere
+    add_exponentials(group, 1, across, extreme, both, place(&scores, line, last, rests), scores.step, known, found,
+                     place(&gradient, line, last, rests), gradient.step)
+    copy_numbers(sums, found + ALL * WIDTH)
+    if both:
+        copy_numbers(rests, found + OTHERS * WIDTH)
+    if across:
+        copy_numbers(peaks, found + MOST * WIDTH)
 
 
-cdef inline void add_exponentials(const real* z, bint extreme, bint both, real shift, real magic, real least, real peak,
-                                  real* rests, real* sums, real* out) noexcept nogil:
-    """16 exponentials, and their sums; those without the largest only if `both` are wanted."""
-    cdef real numbers[WIDTH]
-    cdef real e
-    cdef Py_ssize_t j
+# What is known of a line.
+cdef enum:
+    MARK, SHIFT, MAGIC, LEAST, N_KNOWN_BEFORE
+
+cdef enum:
+    MOST, OTHERS, ALL, N_FOUND
+
+
+cdef inline void add_exponentials(const Group* group, Py_ssize_t count, bint across, bint extreme, bint both,
+                                  const real* z, Py_ssize_t step, const real* known, real* found,
+                                  real* out, Py_ssize_t out_step) noexcept nogil:
+    """The exponentials of one or four times 16 scores, which join what is known of a line."""
+    # Four at a time, so that sums stay in registers for as long: from memory, each waits for the one before.
+    cdef real numbers[4 * WIDTH]
+    cdef real first, second, third, fourth
+    cdef Py_ssize_t j, k, of
+    if not across:
+        step = WIDTH  # a constant
+        for k in range(count):
+            prefetch_next(group, &group.scores, z + k * WIDTH)
     for j in range(WIDTH):
-        e = exponential(z[j], shift, magic, least, extreme)
-        numbers[j] = e
-        sums[j] += e
+        of = j if across else 0
+        first = exponential_of(z[j], of, extreme, known)
+        numbers[j] = first
+        second = third = fourth = <real>0
+        if count > 1:  # written out, as compilers make no vectors of a loop in this loop
+            second = exponential_of(z[j + step], of, extreme, known)
+            third = exponential_of(z[j + 2 * step], of, extreme, known)
+            fourth = exponential_of(z[j + 3 * step], of, extreme, known)
+            numbers[j + WIDTH] = second
+            numbers[j + 2 * WIDTH] = third
+            numbers[j + 3 * WIDTH] = fourth
+        found[ALL * WIDTH + j] += sum_of(count, first, second, third, fourth)
+        if across:
+            found[MOST * WIDTH + j] = larger(larger(larger(first, second), larger(third, fourth)),
+                                             found[MOST * WIDTH + j])
         if both:
-            rests[j] += <real>0 if e == peak else e
-    copy_numbers(out, numbers)
+            first = <real>0 if (z[j] if across else first) == known[of] else first
+            if count > 1:
+                second = <real>0 if (z[j + step] if across else second) == known[of] else second
+                third = <real>0 if (z[j + 2 * step] if across else third) == known[of] else third
+                fourth = <real>0 if (z[j + 3 * step] if across else fourth) == known[of] else fourth
+            found[OTHERS * WIDTH + j] += sum_of(count, first, second, third, fourth)
+    for k in range(count):
+        copy_numbers(out + k * out_step, numbers + k * WIDTH)
+
+
+cdef inline real exponential_of(real z, Py_ssize_t j, bint extreme, const real* known) noexcept nogil:
+    return exponential(z, known[SHIFT * WIDTH + j], known[MAGIC * WIDTH + j], known[LEAST * WIDTH + j], extreme)
+
+
+cdef inline real sum_of(Py_ssize_t count, real first, real second, real third, real fourth) noexcept nogil:
+    """Of one or of four."""
+    return (first + second) + (third + fourth) if count > 1 else first
 
 
 cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shift) noexcept nogil:
@@ -153,66 +199,28 @@ cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shi
     return (odd64 | odd32) != 0
 
 
-cdef inline void exponentials_of_lines(const Group* group, Py_ssize_t first_line, Py_ssize_t lines, bint extreme,
-                                       const real* most, const real* shift, const real* magic, const real* least,
-                                       real* peak, real* rest, real* total) noexcept nogil:
-    # Up to four lines at a time: a short one alone would spend its time on waiting for its own results.
-    cdef real peaks[4 * WIDTH]
-    cdef real rests[4 * WIDTH]
-    cdef real sums[4 * WIDTH]
-    cdef real rest_part[4 * WIDTH]
-    cdef real part[4 * WIDTH]
-    cdef real out[WIDTH]
-    cdef real e
-    cdef const real* z
-    cdef Matrix scores = group.scores
-    cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t first, line, k, j, i, of_line = first_line * WIDTH
-    memset(peaks, 0, sizeof(peaks))
-    memset(rests, 0, sizeof(rests))
-    memset(sums, 0, sizeof(sums))
-    for first in range(0, group.count, 8):
-        memset(rest_part, 0, sizeof(rest_part))
-        memset(part, 0, sizeof(part))
-        for k in range(first, min(group.count, first + 8)):
-            for line in range(lines):
-                i = line * WIDTH
-                z = place(&scores, first_line + line, k, rest)
-                for j in range(WIDTH):
-                    e = exponential(z[j], shift[of_line + i + j], magic[of_line + i + j], least[of_line + i + j],
-                                    extreme)
-                    out[j] = e
-                    part[i + j] += e
-                    peaks[i + j] = larger(e, peaks[i + j])
-                    rest_part[i + j] += <real>0 if z[j] == most[of_line + i + j] else e
-                copy_numbers(place(&gradient, first_line + line, k, rest), out)
-        for j in range(4 * WIDTH):
-            sums[j] += part[j]
-            rests[j] += rest_part[j]
-    for line in range(lines):
-        copy_numbers(peak + of_line + line * WIDTH, peaks + line * WIDTH)
-        copy_numbers(rest + of_line + line * WIDTH, rests + line * WIDTH)
-        copy_numbers(total + of_line + line * WIDTH, sums + line * WIDTH)
-
-
 cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, real* rest) noexcept nogil:
     """The sum of a row's exponentials without the largest, in the same order as above."""
     cdef real sums[WIDTH]
-    cdef real part[WIDTH]
-    cdef real without = peak[line]
+    cdef real most = peak[line]
     cdef const real* e
     cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t first, k, j
+    cdef Py_ssize_t last = group.count - 1, fours = last - last % 4, k, j
     memset(sums, 0, sizeof(sums))
-    for first in range(0, group.count, 8):
-        memset(part, 0, sizeof(part))
-        for k in range(first, min(group.count, first + 8)):
-            e = place(&gradient, line, k, rest)
-            for j in range(WIDTH):
-                part[j] += <real>0 if e[j] == without else e[j]
+    for k in range(0, fours, 4):
+        e = place(&gradient, line, k, rest)
         for j in range(WIDTH):
-            sums[j] += part[j]
+            sums[j] += sum_of(4, without(e[j], most), without(e[j + WIDTH], most), without(e[j + 2 * WIDTH], most),
+                              without(e[j + 3 * WIDTH], most))
+    for k in range(fours, group.count):
+        e = place(&gradient, line, k, rest)
+        for j in range(WIDTH):
+            sums[j] += without(e[j], most)
     fold(group, line, sums, rest)
+
+
+cdef inline real without(real e, real peak) noexcept nogil:
+    return <real>0 if e == peak else e
 
 
 cdef inline real extreme_score(real unused) noexcept nogil:

@@ -168,7 +168,7 @@ cdef struct Group:
     Matrix targets  # where the loss takes a distribution
     Matrix gradient  # also scratch, where no gradient is wanted
     Matrix hessian
-    double masses[ROWS]  # sums of targets
+    double excess[ROWS]  # of sums of targets over 1
     double entropies[ROWS]  # Σ t·log t, where targets came as logarithms
     int labels[ROWS]  # where it takes a class
     int skipped[ROWS]  # whether a row is ignored
