@@ -69,6 +69,12 @@ FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
 {
     _mm512_stream_si512((__m512i *)line, _mm512_loadu_si512(values));
 }
+#elif defined(__AVX2__)
+FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
+{
+    _mm256_stream_si256((__m256i *)line, _mm256_loadu_si256((const __m256i *)values));
+    _mm256_stream_si256((__m256i *)line + 1, _mm256_loadu_si256((const __m256i *)values + 1));
+}
 #elif defined(__SSE2__) || defined(_M_X64)
 FASTLOSS_INLINE void fastloss_stream_line(void *line, const void *values)
 {

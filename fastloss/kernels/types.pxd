@@ -77,6 +77,7 @@ cdef struct Kernel:
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
     bint checked  # only blocks that are wide hold targets that are not allowed
+    bint always_direct  # outputs of any size are stored where they belong, by this CPU
     bint staged  # is as fast as memory: outputs beyond the caches go through scratch, and leave it in whole lines
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_job_chunk run_f32
