@@ -185,7 +185,10 @@ cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
     cdef double out[4]
     for i in range(0, fours, 4):
         for c in range(k):
-            dot_rows(x + i * block.pitch, block.pitch, w + c * d, out, d)
+            if c == 0:
+                dot_rows(x + i * block.pitch, block.pitch, w, out, d)
+            else:  # now they are in the cache
+                dot4(x + i * block.pitch, w + c * d, out, block.pitch, d)
             for q in range(4):
                 z[(i + q) * k + c] += out[q]
     for i in range(fours, block.rows):
