@@ -1,4 +1,5 @@
-"""The speeds in README.md and bench/README.md, written from results/losses.json: `python -m bench docs`."""
+"""The speeds in README.md and bench/README.md, written from results/losses.json and, for a CPU without AVX-512,
+results/losses_avx2.json: `python -m bench docs`."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from . import losses
 
 ROOT = Path(__file__).parent.parent
 README, BENCH_README, RESULTS = ROOT / "README.md", ROOT / "bench/README.md", ROOT / "bench/results/losses.json"
+AVX2_RESULTS = ROOT / "bench/results/losses_avx2.json"
+PEERS = ("numpy", "scikit-learn", "torch", "jax")
 
 #: What README.md calls the cases that it shows.
 TITLES = {
@@ -27,7 +30,8 @@ TITLES = {
 def run(options: Namespace) -> None:
     results = json.loads(RESULTS.read_text("utf-8"))
     README.write_text(with_speeds(README.read_text("utf-8"), results), "utf-8")
-    BENCH_README.write_text(with_table(BENCH_README.read_text("utf-8"), results), "utf-8")
+    text = with_table(BENCH_README.read_text("utf-8"), results)
+    BENCH_README.write_text(with_avx2_table(text, json.loads(AVX2_RESULTS.read_text("utf-8"))), "utf-8")
 
 
 def with_speeds(text: str, results: dict[str, Any]) -> str:
@@ -40,13 +44,16 @@ def with_speeds(text: str, results: dict[str, Any]) -> str:
         loss = TITLES.get(title) or re.sub(r"\W+", "_", title.split(", C")[0].lower()) + "".join(
             re.findall(", C = .*", title))
         ns = measured[loss, dtype]
-        others = [f"{ns[peer] / ns['fastloss']:.1f}×" if peer in ns else "–"
-                  for peer in ("numpy", "scikit-learn", "torch", "jax")]
         ulp = results["max_ulp"][loss][dtype].get("fastloss")
-        cells = [f"{title}, {dtype}", f"{ns['fastloss']:.2f}", *others, f"{max(ulp):.1f}" if ulp else "–"]
+        cells = [f"{title}, {dtype}", f"{ns['fastloss']:.2f}", *times(ns), f"{max(ulp):.1f}" if ulp else "–"]
         return "| " + " | ".join(cells) + " |"
 
     return re.sub(r"^\| (.+), (float\d\d) \| [\d.]+(?: \| [^|]+){4} \| [^|]+ \|$", row, text, flags=re.M)
+
+
+def times(ns: dict[str, float], digits: int = 1) -> list[str]:
+    """How many times longer each peer takes."""
+    return [f"{ns[peer] / ns['fastloss']:.{digits}f}×" if peer in ns else "–" for peer in PEERS]
 
 
 def with_table(text: str, results: dict[str, Any]) -> str:
@@ -62,3 +69,13 @@ def table(results: dict[str, Any]) -> Iterator[str]:
     for row in rows:
         if row[header.index("n")] != "1":
             yield "| " + " | ".join(row) + " |"
+
+
+def with_avx2_table(text: str, results: dict[str, Any]) -> str:
+    """The shorter table of another machine, with a row for each loss and dtype, in place of the one that is there."""
+    start = text.index("| loss | dtype | ns |")
+    lines = ["| loss | dtype | ns | NumPy | scikit-learn | torch | jax |", "| --- | --- |" + " ---: |" * 5]
+    for row in results["rows"]:
+        ns = row["ns_per_element"]
+        lines.append("| " + " | ".join([row["loss"], row["dtype"], f"{ns['fastloss']:.2f}", *times(ns, 2)]) + " |")
+    return text[:start] + "\n".join(lines) + text[text.index("\n\n", start):]
