@@ -120,6 +120,27 @@ def test_many_rows_of_targets(n_classes, dtype):
     assert (np.abs(hessian - exact) / np.spacing(exact.astype(dtype))).max() <= limit
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [20, 64, 1000])
+def test_sums_of_many_equal_scores(n_classes, dtype, order):
+    # beside one that is larger: each rounding of the sum falls the same way
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    if np.finfo(wide).nmant < 60 and dtype == np.float64:
+        pytest.skip("long double is no wider than double here")
+    rng = np.random.default_rng(0)
+    n = 100_000 // n_classes
+    z = np.repeat(rng.uniform(-1.5, 0.2, (n, 1)) - np.log(n_classes), n_classes, axis=1).astype(dtype)
+    z[:, 0], z[:, 1] = 7, rng.uniform(0, 0.3, n)
+    e = np.exp(z.astype(wide))
+    rest = e[:, 1:].sum(axis=1)
+    loss, gradient = np.log1p(rest / e[:, 0]), -rest / (rest + e[:, 0])
+    got, got_gradient = fl.CrossEntropy().loss_gradient(np.zeros(n, int), np.asarray(z, order=order), reduction="none")
+    limit = row_limit(fl.CrossEntropy(), n_classes)
+    assert (np.abs(got - loss) / np.spacing(loss.astype(dtype))).max() <= limit
+    assert (np.abs(got_gradient[:, 0] - gradient) / np.spacing(-gradient.astype(dtype))).max() <= limit
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_exponentials_of_large_scores(sign):
     # of scores around 1300, of which the largest is subtracted first, and others are not

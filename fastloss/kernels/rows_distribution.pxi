@@ -20,7 +20,7 @@ cdef void cross(const RowJob* job, Group* group, const real* most, const real* s
     for line in range(group.lines):
         i = line * WIDTH
         spread(group, line, most, line_most)
-        if is_extreme(group, line, shift):
+        if is_extreme(group, line, shift):  # seldom: one loop for all
             cross_line(group, line, True, group.unchecked, True, line_most, costs + i, least_target,
                        most_target, sums + i, lows + i)
         elif group.unchecked and group.across:
@@ -110,7 +110,7 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
     cdef real entropy[ROWS]
     cdef real to_q[ROWS]
     cdef real factor[ROWS]
-    cdef real excess[ROWS]  # of what pulls at the probabilities over 1
+    cdef real excess[ROWS]  # over 1, of what pulls at the probabilities: sums of targets, and the gradient of z_loss
     cdef real pull[ROWS]
     cdef real two = <real>2, z_loss = <real>p.z_loss, temperature = <real>job.temperature
     cdef real log_sum, from_peak

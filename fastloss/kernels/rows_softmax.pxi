@@ -67,7 +67,7 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
         elif group.across:
             exponentials_of_line(group, line, True, False, True, most, shift, magic, least, peak + line * WIDTH,
                                  rests + line * WIDTH, sums + line * WIDTH)
-        elif extreme:
+        elif extreme:  # rests only where nothing is kept; one loop less for what is rare
             exponentials_of_line(group, line, False, True, True, peak, shift, magic, least, NULL,
                                  rests + line * WIDTH, sums + line * WIDTH)
         elif kept:
@@ -89,16 +89,25 @@ cdef void exponentials(const Group* group, const real* most, const real* shift, 
             sum_without(group, line, peak, rest)
 
 
+# What is known of a line before: of each row the mark of its largest, and what `exponential` takes; and what is found.
+cdef enum:
+    MARK, SHIFT, MAGIC, LEAST, N_KNOWN_BEFORE
+
+cdef enum:
+    ALL, OTHERS, MOST, N_FOUND  # sums of all exponentials, of those but the marked; the largest
+
+
 cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint across, bint extreme, bint both,
                                       const real* marks, const real* shift, const real* magic, const real* least,
                                       real* peaks, real* rests, real* sums) noexcept nogil:
-    """The same of one line, of 16 rows or of one. `marks` are the largest of each row: scores, or their exponentials.
-    `both`: also the sums without them."""
+    """The same of one line: of 16 rows, whose `marks` are their largest scores, or of one, whose mark is its largest
+    exponential. `both`: also the sums without them."""
     cdef real known[N_KNOWN_BEFORE * WIDTH]
     cdef real found[N_FOUND * WIDTH]
     cdef Matrix scores = group.scores
     cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t last = group.count - 1, fours = last - last % 4, k
+    # The end of a row may be elsewhere; and up to four classes are added one by one, as in softmax_of_few.
+    cdef Py_ssize_t last = group.count if across and group.count > 4 else group.count - 1, first, stop, k, j
     cdef const real* z = place(&scores, line, 0, rests)
     cdef real* e = place(&gradient, line, 0, rests)
     if across:
@@ -111,52 +120,63 @@ cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint 
         known[SHIFT * WIDTH] = shift[line]
         known[MAGIC * WIDTH] = magic[line]
         known[LEAST * WIDTH] = least[line]
-    memset(found, 0, sizeof(found))
-    for k in range(0, fours, 4):
-        add_exponentials(group, 4, across, extreme, both, z + k * scores.step, scores.step, known, found,
-                         e + k * gradient.step, gradient.step)
-    for k in range(fours, last):
-        add_exponentials(group, 1, across, extreme, both, z + k * scores.step, scores.step, known, found,
-                         e + k * gradient.step, gradient.step)
-    # the end of a row may be elsewhere
-    add_exponentials(group, 1, across, extreme, both, place(&scores, line, last, rests), scores.step, known, found,
-                     place(&gradient, line, last, rests), gradient.step)
-    copy_numbers(sums, found + ALL * WIDTH)
-    if both:
-        copy_numbers(rests, found + OTHERS * WIDTH)
+    memset(found + MOST * WIDTH, 0, WIDTH * sizeof(real))
+    for first in range(0, group.count, 32):  # sums of parts: fewer roundings
+        memset(found, 0, MOST * WIDTH * sizeof(real))
+        stop = min(last, first + 32)
+        k = first
+        while k + 4 <= stop:
+            if not across:
+                for j in range(4):
+                    prefetch_next(group, &scores, z + (k + j) * WIDTH)
+            add_exponentials(4, across, extreme, both, z + k * scores.step, scores.step, known, found,
+                             e + k * gradient.step, gradient.step)
+            k += 4
+        while k < stop:
+            if not across:
+                prefetch_next(group, &scores, z + k * WIDTH)
+            add_exponentials(1, across, extreme, both, z + k * scores.step, 0, known, found, e + k * gradient.step, 0)
+            k += 1
+        if last < min(group.count, first + 32):
+            add_exponentials(1, across, extreme, both, place(&scores, line, last, rests), 0, known, found,
+                             place(&gradient, line, last, rests), 0)
+        join(first, found + ALL * WIDTH, sums)
+        if both:
+            join(first, found + OTHERS * WIDTH, rests)
     if across:
         copy_numbers(peaks, found + MOST * WIDTH)
 
 
-# What is known of a line.
-cdef enum:
-    MARK, SHIFT, MAGIC, LEAST, N_KNOWN_BEFORE
+cdef inline void join(Py_ssize_t first, const real* part, real* sums) noexcept nogil:
+    """Adds the sums of a part to those of the parts before it, if any."""
+    cdef Py_ssize_t j
+    if first == 0:
+        copy_numbers(sums, part)
+    else:
+        for j in range(WIDTH):
+            sums[j] += part[j]
 
-cdef enum:
-    MOST, OTHERS, ALL, N_FOUND
 
-
-cdef inline void add_exponentials(const Group* group, Py_ssize_t count, bint across, bint extreme, bint both,
-                                  const real* z, Py_ssize_t step, const real* known, real* found,
-                                  real* out, Py_ssize_t out_step) noexcept nogil:
-    """The exponentials of one or four times 16 scores, which join what is known of a line."""
+cdef inline void add_exponentials(Py_ssize_t count, bint across, bint extreme, bint both, const real* z,
+                                  Py_ssize_t step, const real* known, real* found, real* out,
+                                  Py_ssize_t out_step) noexcept nogil:
+    """The exponentials of one or four times 16 scores, which join what is found of a line."""
     # Four at a time, so that sums stay in registers for as long: from memory, each waits for the one before.
     cdef real numbers[4 * WIDTH]
-    cdef real first, second, third, fourth
-    cdef Py_ssize_t j, k, of
+    cdef real first, second, third, fourth, mark
+    cdef Py_ssize_t j, k, lane
     if not across:
         step = WIDTH  # a constant
-        for k in range(count):
-            prefetch_next(group, &group.scores, z + k * WIDTH)
     for j in range(WIDTH):
-        of = j if across else 0
-        first = exponential_of(z[j], of, extreme, known)
+        lane = j if across else 0  # what is known of one row, is there once
+        mark = known[MARK * WIDTH + lane]
+        first = exponential_of(z[j], lane, extreme, known)
         numbers[j] = first
         second = third = fourth = <real>0
         if count > 1:  # written out, as compilers make no vectors of a loop in this loop
-            second = exponential_of(z[j + step], of, extreme, known)
-            third = exponential_of(z[j + 2 * step], of, extreme, known)
-            fourth = exponential_of(z[j + 3 * step], of, extreme, known)
+            second = exponential_of(z[j + step], lane, extreme, known)
+            third = exponential_of(z[j + 2 * step], lane, extreme, known)
+            fourth = exponential_of(z[j + 3 * step], lane, extreme, known)
             numbers[j + WIDTH] = second
             numbers[j + 2 * WIDTH] = third
             numbers[j + 3 * WIDTH] = fourth
@@ -164,19 +184,20 @@ cdef inline void add_exponentials(const Group* group, Py_ssize_t count, bint acr
         if across:
             found[MOST * WIDTH + j] = larger(larger(larger(first, second), larger(third, fourth)),
                                              found[MOST * WIDTH + j])
-        if both:
-            first = <real>0 if (z[j] if across else first) == known[of] else first
+        if both:  # marks are scores across, else exponentials
+            first = <real>0 if (z[j] if across else first) == mark else first
             if count > 1:
-                second = <real>0 if (z[j + step] if across else second) == known[of] else second
-                third = <real>0 if (z[j + 2 * step] if across else third) == known[of] else third
-                fourth = <real>0 if (z[j + 3 * step] if across else fourth) == known[of] else fourth
+                second = <real>0 if (z[j + step] if across else second) == mark else second
+                third = <real>0 if (z[j + 2 * step] if across else third) == mark else third
+                fourth = <real>0 if (z[j + 3 * step] if across else fourth) == mark else fourth
             found[OTHERS * WIDTH + j] += sum_of(count, first, second, third, fourth)
     for k in range(count):
         copy_numbers(out + k * out_step, numbers + k * WIDTH)
 
 
-cdef inline real exponential_of(real z, Py_ssize_t j, bint extreme, const real* known) noexcept nogil:
-    return exponential(z, known[SHIFT * WIDTH + j], known[MAGIC * WIDTH + j], known[LEAST * WIDTH + j], extreme)
+cdef inline real exponential_of(real z, Py_ssize_t lane, bint extreme, const real* known) noexcept nogil:
+    return exponential(z, known[SHIFT * WIDTH + lane], known[MAGIC * WIDTH + lane], known[LEAST * WIDTH + lane],
+                       extreme)
 
 
 cdef inline real sum_of(Py_ssize_t count, real first, real second, real third, real fourth) noexcept nogil:
@@ -202,20 +223,27 @@ cdef inline bint is_extreme(const Group* group, Py_ssize_t line, const real* shi
 cdef void sum_without(const Group* group, Py_ssize_t line, const real* peak, real* rest) noexcept nogil:
     """The sum of a row's exponentials without the largest, in the same order as above."""
     cdef real sums[WIDTH]
+    cdef real part[WIDTH]
     cdef real most = peak[line]
     cdef const real* e
     cdef Matrix gradient = group.gradient
-    cdef Py_ssize_t last = group.count - 1, fours = last - last % 4, k, j
-    memset(sums, 0, sizeof(sums))
-    for k in range(0, fours, 4):
-        e = place(&gradient, line, k, rest)
-        for j in range(WIDTH):
-            sums[j] += sum_of(4, without(e[j], most), without(e[j + WIDTH], most), without(e[j + 2 * WIDTH], most),
-                              without(e[j + 3 * WIDTH], most))
-    for k in range(fours, group.count):
-        e = place(&gradient, line, k, rest)
-        for j in range(WIDTH):
-            sums[j] += without(e[j], most)
+    cdef Py_ssize_t last = group.count - 1, first, stop, k, j
+    for first in range(0, group.count, 32):
+        memset(part, 0, sizeof(part))
+        stop = min(last, first + 32)
+        k = first
+        while k + 4 <= stop:
+            e = place(&gradient, line, k, rest)
+            for j in range(WIDTH):
+                part[j] += sum_of(4, without(e[j], most), without(e[j + WIDTH], most), without(e[j + 2 * WIDTH], most),
+                                  without(e[j + 3 * WIDTH], most))
+            k += 4
+        while k < min(group.count, first + 32):
+            e = place(&gradient, line, k, rest)
+            for j in range(WIDTH):
+                part[j] += without(e[j], most)
+            k += 1
+        join(first, part, sums)
     fold(group, line, sums, rest)
 
 

@@ -69,7 +69,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
         scale_to_hessian(group, to_q)
     if job.mode & HESSIAN and TargetLoss is CrossEntropy:
         for i in range(group.padded):
-            curve[i] = one if job.bound else <real>0
+            curve[i] = one if job.bound else <real>0  # over 1
         hessian_of_cross_entropy(group, curve, zero, peak, rest, total)
     elif job.mode & HESSIAN:
         for i in range(group.padded):
