@@ -75,13 +75,19 @@ def test_errors_in_ulp(loss, n_classes, dtype):
     check(loss, dtype, {n_classes: 18} if n_classes else ROWS)
 
 
+def wider(dtype):
+    """For many rows, of which mpmath is too slow."""
+    if dtype == np.float32:
+        return np.float64
+    if np.finfo(np.longdouble).nmant < 60:
+        pytest.skip("long double is no wider than double here")
+    return np.longdouble
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
 def test_many_rows_of_cross_entropy(n_classes, dtype):
-    # what mpmath is too slow for, in a wider format
-    wide = np.float64 if dtype == np.float32 else np.longdouble
-    if np.finfo(wide).nmant < 60 and dtype == np.float64:
-        pytest.skip("long double is no wider than double here")
+    wide = wider(dtype)
     rng = np.random.default_rng(0)
     n, rows = 20_000, np.arange(20_000)
     z = (rng.normal(size=(n, n_classes)) * rng.choice([0.3, 1, 3], (n, 1))).astype(dtype)
@@ -104,9 +110,7 @@ def test_many_rows_of_cross_entropy(n_classes, dtype):
 @pytest.mark.parametrize("n_classes", [3, 10, 17])
 def test_many_rows_of_targets(n_classes, dtype):
     # whose sums are near to 1, but seldom 1: what they are beside it must not be lost
-    wide = np.float64 if dtype == np.float32 else np.longdouble
-    if np.finfo(wide).nmant < 60 and dtype == np.float64:
-        pytest.skip("long double is no wider than double here")
+    wide = wider(dtype)
     rng = np.random.default_rng(0)
     z = rng.normal(size=(60_000, n_classes)).astype(dtype)
     t = rng.dirichlet(np.ones(n_classes), len(z)).astype(dtype)
@@ -125,9 +129,7 @@ def test_many_rows_of_targets(n_classes, dtype):
 @pytest.mark.parametrize("n_classes", [20, 64, 1000])
 def test_sums_of_many_equal_scores(n_classes, dtype, order):
     # beside one that is larger: each rounding of the sum falls the same way
-    wide = np.float64 if dtype == np.float32 else np.longdouble
-    if np.finfo(wide).nmant < 60 and dtype == np.float64:
-        pytest.skip("long double is no wider than double here")
+    wide = wider(dtype)
     rng = np.random.default_rng(0)
     n = 100_000 // n_classes
     z = np.repeat(rng.uniform(-1.5, 0.2, (n, 1)) - np.log(n_classes), n_classes, axis=1).astype(dtype)
