@@ -124,6 +124,22 @@ def test_many_rows_of_targets(n_classes, dtype):
     assert (np.abs(hessian - exact) / np.spacing(exact.astype(dtype))).max() <= limit
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_classes", [10, 40])
+def test_smoothed_targets_that_sum_to_a_little_more(n_classes, dtype):
+    # (1 - s)·t + s/C sums to 1 + (1 - s)·excess
+    wide = wider(dtype)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(100, n_classes)).astype(dtype)
+    t = (rng.dirichlet(np.ones(n_classes), len(z)) * (1 + (5e-5 if dtype == np.float32 else 5e-7))).astype(dtype)
+    e = np.exp(z.astype(wide))
+    smoothed = t * (1 - wide(0.25)) + wide(0.25) / n_classes
+    expected = e / e.sum(axis=1, keepdims=True) * smoothed.sum(axis=1, keepdims=True)
+    loss = fl.CrossEntropy(label_smoothing=0.25)
+    error = np.abs(loss.gradient(t, z, reduction="none") - (expected - smoothed))
+    assert (error / np.spacing(np.maximum(expected, smoothed).astype(dtype))).max() <= row_limit(loss, n_classes)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_classes", [20, 64, 1000])

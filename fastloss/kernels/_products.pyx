@@ -3,7 +3,8 @@
 # numbers are converted as they are read. No Python objects below `bind`. What is included here (images, and
 # rows of two arrays) is in this module since each module takes room for Cython's own code, once per ISA.
 #
-# Four rows go at a time, so that coefficients (or their gradient) are read once for four. Where X lies in columns, the
+# Four rows go at a time, so that coefficients (or their gradient) are read once for four (but for the first scores of
+# rows that come from memory, which are read one by one). Where X lies in columns, the
 # same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them. Where it lies in
 # rows, one loop does both: it adds the gradient of a block, which is in the cache, and the scores of the next, which
 # come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the other at 2.5 times the pace of

@@ -92,6 +92,7 @@ FASTLOSS_INLINE void fastloss_end_stream(void)
 #endif
 }
 
+/* Whether this CPU is AMD's, whose memory wants other loops than Intel's. */
 static inline int fastloss_is_amd(void)
 {
 #if (defined(__x86_64__) || defined(_M_X64)) && (defined(__GNUC__) || defined(__clang__))
