@@ -480,6 +480,7 @@ cdef class Evaluator:
             job.second_pred = second_column(&job.y_pred, z)
 
         # The parameter that may vary by column.
+        job.varies = self.varying_name != ""
         job.varying_scalar = self.varying_scalar
         if self.varying is not None:
             if layout.ndim != 2 or cnp.PyArray_DIM(self.varying, 0) != cnp.PyArray_DIM(z, 1):

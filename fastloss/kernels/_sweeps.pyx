@@ -467,8 +467,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     # up loads a multiple of 4 KB beside them while they wait for memory. AMD's cores (Zen 4 was measured) take up to a
     # quarter longer over the two steps, and no less time past the caches.
     cdef bint in_caches = job.size * sizeof(real) < IN_CACHES
-    cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES and not job.kernel.always_direct
-    cdef bint direct = in_caches or job.kernel.always_direct or not (job.kernel.staged or past_caches)
+    cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES and not job.kernel.unaided
+    cdef bint direct = in_caches or job.kernel.unaided or not (job.kernel.staged or past_caches)
     cdef bint loss_direct = direct and is_direct(&job.loss, inner, unused)
     cdef bint gradient_direct = direct and not pair and is_direct(&job.gradient, inner, unused)
     cdef bint hessian_direct = direct and not pair and is_direct(&job.hessian, inner, unused)
@@ -477,7 +477,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
 
     memset(lanes, 0, sizeof(lanes))
     memset(reduced_lanes, 0, sizeof(reduced_lanes))
-    if job.varying.data == NULL:
+    if job.varies and job.varying.data == NULL:
         for i in range(min(block, stop - start + WIDTH)):
             v_scratch[i] = <real>job.varying_scalar
 
@@ -520,7 +520,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         gradient = <real*>job.gradient.data + first if gradient_direct and not rest else &gradient_scratch[0]
         hessian = <real*>job.hessian.data + first if hessian_direct and not rest else &hessian_scratch[0]
 
-        if not in_caches:
+        if not (in_caches or job.kernel.unaided):
             look_up(&job.y_true, first + 2 * block)
             look_up(&job.y_pred, first + 2 * block)
             look_up(&job.gradient, first + 2 * block)
@@ -603,7 +603,7 @@ def bind(PointwiseLoss parameters):
     kernel.run_f64 = run_f64
     kernel.checked = PointwiseLoss in CheckedLoss
     kernel.staged = PointwiseLoss in StagedLoss
-    kernel.always_direct = fastloss_is_amd()
+    kernel.unaided = fastloss_is_amd()
     kernel.pair = PointwiseLoss in PairLoss
     # The casts only take the loss out of the first parameter's type.
     kernel.sweeps_f32[<int>LOSS] = <sweep_f32>sweep_loss[PointwiseLoss, float]

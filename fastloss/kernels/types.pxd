@@ -77,7 +77,7 @@ cdef struct Kernel:
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
     bint checked  # only blocks that are wide hold targets that are not allowed
-    bint always_direct  # outputs of any size are stored where they belong, by this CPU
+    bint unaided  # this CPU's memory does best alone: no stores past the caches, no looking ahead
     bint staged  # is as fast as memory: outputs beyond the caches go through scratch, and leave it in whole lines
     bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
     run_job_chunk run_f32
@@ -93,7 +93,8 @@ cdef struct Job:
     Stream y_true
     Stream y_pred
     Stream sample_weight  # data NULL: none
-    Stream varying  # the parameter that may vary by column; data NULL: the scalar below
+    bint varies  # the loss has a parameter that may vary by column
+    Stream varying  # data NULL: it is the scalar below
     double varying_scalar
     Stream loss  # data NULL: not wanted, or only its sum
     Stream gradient
