@@ -344,7 +344,7 @@ INSTANCES = [
     fl.BinaryCrossEntropy("probabilities", label_smoothing=0.1, pos_weight=2.5),
     *(fl.BinaryFocal(gamma) for gamma in (0.0, 0.5, 1.0, 1.7, 2.0, 2.5, 5.0, 7.0, 12.0)),
     fl.BinaryFocal(alpha=0.25), fl.BinaryFocal(2.5, alpha=0.9),
-    *(fl.BinaryFocal(gamma, inputs="probabilities") for gamma in (0.0, 0.5, 1.0, 2.0, 2.5, 5.0)),
+    *(fl.BinaryFocal(gamma, inputs="probabilities") for gamma in (0.0, 0.3, 0.5, 1.0, 2.0, 2.5, 5.0)),
     fl.BinaryFocal(2.0, alpha=0.25, inputs="probabilities"),
     *(fl.AsymmetricFocal(*parameters) for parameters in (
         (0.0, 4.0, 0.05), (0.0, 0.0, 0.05), (1.0, 2.0, 0.2), (0.5, 1.7, 0.05), (0.0, 1.0, 0.2), (2.5, 0.5, 0.05),

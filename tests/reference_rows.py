@@ -415,7 +415,7 @@ ROW_INSTANCES = [
     *(fl.CrossEntropy(inputs, label_smoothing=smoothing) for inputs in PROBABILITIES for smoothing in (0.0, 0.1)),
     fl.CrossEntropy("probabilities", eps=1e-7), fl.CrossEntropy("probabilities", eps=1e-3, label_smoothing=0.1),
     *(fl.Focal(gamma) for gamma in (0.0, 0.5, 1.0, 1.7, 2.0, 5.0)), fl.Focal(alpha=0.25),
-    *(fl.Focal(gamma, inputs=inputs) for inputs in PROBABILITIES for gamma in (0.0, 0.5, 1.0, 2.0, 2.5)),
+    *(fl.Focal(gamma, inputs=inputs) for inputs in PROBABILITIES for gamma in (0.0, 0.3, 0.5, 1.0, 2.0, 2.5)),
     *(fl.MulticlassHinge(variant, margin, power) for variant in ("crammer_singer", "weston_watkins")
       for margin, power in ((1.0, 1), (0.0, 1), (1.0, 2), (2.5, 2))),
     fl.KLDivergence(), fl.KLDivergence(temperature=3.0), fl.KLDivergence(0.7), fl.KLDivergence(log_target=True),
@@ -452,14 +452,14 @@ def exact_row(loss, y, z, dtype):
     p = SimpleNamespace(eps_of_dtype=mpf(float(np.finfo(dtype).eps)), limit=row_limit(loss, len(z)),
                         smallest_normal=mpf(float(np.finfo(dtype).smallest_normal)), least=None, **parameters)
     z = np.asarray(z, dtype)
-    # sums and quotients of scores are rounded to the computing dtype: what is computed is that of the rounded scores
+    # sums of scores are rounded to the computing dtype: what is computed is that of the rounded scores
     if parameters.get("logit_adjustment") is not None:
         z = z + loss.logit_adjustment.astype(dtype)
-    if "temperature" in parameters and loss.inputs == "logits":
-        z = z / dtype(loss.temperature)
     with mpmath.workprec(250):
         t = int(y) if np.ndim(y) == 0 else [mpf(float(v)) for v in np.asarray(y, dtype)]
         z = [mpf(float(v)) for v in z]
+        if "temperature" in parameters and loss.inputs == "logits":
+            z = [v / p.temperature for v in z]
 
         def outputs():
             value, gradient, hessian = ROW_REFERENCES[type(loss)](p, t, z)

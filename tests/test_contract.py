@@ -30,6 +30,28 @@ def data(loss, shape, dtype=np.float64):
     return targets(loss, n).reshape(shape), predictions(loss, n, dtype).reshape(shape)
 
 
+# Beyond the ranges in which exponentials and powers are computed the short way; the last ones give infinite losses.
+EXTREME = (np.nan, 800.0, -800.0, 1e30, -1e30, np.inf, -np.inf)
+
+
+@both_dtypes
+@all_losses
+def test_an_extreme_sample_changes_nothing_beside_it(loss, dtype):
+    # the mean of infinite losses is computed once more, which must leave gradients as they are
+    y, z = data(loss, (48,), dtype)
+    w = np.full(48, 2.0)
+    w[7] = 0
+    for extreme in EXTREME:
+        far = z.copy()
+        far[[5, 7]] = extreme
+        got = call(loss, "loss_gradient_hessian", y, far, sample_weight=w)
+        assert_same_bits(got, call(loss, "gradient_hessian", y, far, sample_weight=w))
+        assert got["gradient"][7] == got["hessian"][7] == 0
+        for name, value in call(loss, "gradient_hessian", y, z, sample_weight=w).items():
+            beside = np.arange(48) % 48 != 5
+            assert_array_equal(got[name][beside], value[beside])
+
+
 # ---- methods and reductions ------------------------------------------------------------------------------------------
 
 

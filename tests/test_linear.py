@@ -909,6 +909,24 @@ def test_the_mean_is_right_where_the_sum_overflows(make):
     assert fl.LinearLoss("multiclass_hinge", make(X), y).loss(far.ravel()) == pytest.approx(6e307, rel=1e-12)
 
 
+@pytest.mark.parametrize("form", ["C", "CSR"])
+@all_losses
+def test_extreme_scores_in_any_block(loss, form):
+    # 1500 rows are several blocks, and the scores of rows 20, 600 and 1400 are far from those of all others
+    X, y, coef = problem(loss, 1500, 2)
+    w = np.ones(1500)
+    w[20] = 0
+    for far in (1e3, -1e3, 1e8, nan):
+        X[[20, 600, 1400], 0] = far
+        model = fl.LinearLoss(loss, sparse.csr_array(X) if form == "CSR" else X, y, sample_weight=w)
+        expected, slope = loss.loss_gradient(y, model.scores(coef), sample_weight=w)
+        value, gradient = model.loss_gradient(coef)
+        assert_allclose([model.loss(coef), value], expected, rtol=1e-12)
+        if np.isfinite(slope).all():
+            by_intercept = gradient.reshape(-1, 3)[:, 2]
+            assert_allclose(by_intercept, slope.sum(axis=0), rtol=1e-9, atol=1e-9 * np.abs(slope).max())
+
+
 @pytest.mark.parametrize("far", [1e3, 1e6])
 def test_hessians_of_scores_far_from_0(far):
     # means of a million are usual: dollars, seconds

@@ -2,6 +2,7 @@
 people's implementations."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -595,3 +596,44 @@ def test_the_best_constant_of_cross_entropy_is_the_frequency():
     assert_allclose(best - best[0], [0, -inf, LOG2, -inf])
     with pytest.raises(ValueError, match=r"y_true\[1\] is 2"):
         fl.CrossEntropy().intercept_only([0, 2], n_classes=2)
+
+
+@pytest.mark.parametrize(("inputs", "row"), [("logits", [-inf, 0.0]), ("probabilities", [0.0, 1.0]),
+                                             ("log_probabilities", [-inf, 0.0])])
+def test_a_class_that_alpha_leaves_out_costs_nothing_where_its_loss_is_infinite(inputs, row):
+    loss = fl.Focal(alpha=[0.0, 1.0], inputs=inputs)
+    for part in loss.loss_gradient_hessian([0], [row], reduction="none"):
+        assert not part.any()
+    assert loss.loss([0, 1], [row, row]) == 0
+    assert np.isnan(loss.loss([0], [[np.nan, np.nan]]))  # but NaN is never hidden
+
+
+@pytest.mark.parametrize(("form", "loss", "z", "expected"), [
+    ("index", fl.CrossEntropy(z_loss=1e-3), [inf, 0.0], (inf, [inf, 0], [2e-3, 0])),
+    ("rows", fl.CrossEntropy(z_loss=1e-3), [inf, 0.0], (inf, [inf, 0], [2e-3, 0])),
+    ("index", fl.CrossEntropy(z_loss=4.0), [8e307, 0.0], (inf, [inf, 0], [8, 0])),
+    ("index", fl.CrossEntropy(z_loss=4.0), [-8e307, -9e307], (inf, [-inf, 0], [8, 0])),
+    ("index", fl.CrossEntropy(z_loss=1.0, hessian="bound"), [8e307, 0.0], (inf, [1.6e308, 0], [2, 0])),
+])
+def test_z_loss_of_scores_beyond_its_range(form, loss, z, expected):
+    y = [0] if form == "index" else [[1.0, 0.0]]
+    for part, value in zip(loss.loss_gradient_hessian(y, [z], reduction="none"), expected, strict=True):
+        assert_allclose(part[0], value, rtol=1e-12)
+
+
+def test_class_weights_of_many_soft_classes_are_summed_without_loss():
+    t = RNG.dirichlet(np.ones(3000), 50)
+    w = RNG.uniform(0.1, 10, 3000)
+    exact = [math.fsum(float(share) * float(weight) for share, weight in zip(row, w, strict=True)) for row in t]
+    z = RNG.normal(size=(50, 3000))
+    weighted = fl.CrossEntropy(class_weight=w).loss(t, z, reduction="none")
+    assert_allclose(weighted / fl.CrossEntropy().loss(t, z, reduction="none"), exact, rtol=8e-16)
+
+
+def test_the_mean_of_weighted_rows_whose_sum_overflows():
+    z = np.array([[-8e307, 8e307], [8e307, -8e307]])
+    assert fl.CrossEntropy().loss([0, 1], z, sample_weight=[3.0, 3.0]) == pytest.approx(1.6e308, rel=1e-12)
+    assert fl.CrossEntropy().loss([0, 1], z, sample_weight=[-3.0, 4.0]) == pytest.approx(1.6e308, rel=1e-12)
+    out = z.copy()  # where nothing can be read once more
+    value, _ = fl.CrossEntropy().loss_gradient([0, 1], out, sample_weight=[3.0, 3.0], gradient_out=out)
+    assert value == pytest.approx(1.6e308, rel=1e-12)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -462,3 +463,20 @@ def test_torch(loss, name, options, reduction):
     value, gradient = loss.loss_gradient(y, Z, reduction=reduction)
     assert value == pytest.approx(expected.item(), rel=1e-13)
     assert_allclose(gradient, z.grad.numpy(), rtol=1e-13)
+
+
+def test_means_of_losses_whose_sums_overflow_on_both_sides():
+    w = np.where(np.arange(32) % 4 == 3, -1.0, 1.0)
+    assert fl.AbsoluteError()(np.zeros(32), np.full(32, 1.6e308), sample_weight=w) == pytest.approx(1.6e308, rel=1e-12)
+    y, z = np.repeat([1e306, 0.0], 500), np.repeat([150.0, 709.0], 500)
+    assert fl.Poisson()(y, z) == pytest.approx((np.exp(709.0) - 150e306) / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("y", "z"), [(1e155, 357.0), (-1e155, 357.0), (1e150, 350.0)])
+def test_tweedie_where_both_terms_overflow(y, z):
+    # power 0: (e^z)²/2 - y·e^z, of which both terms are inf at the first; slopes e^z·(e^z - y)
+    value, slope, curve = (part[0] for part in fl.Tweedie(0.0).loss_gradient_hessian([y], [z], reduction="none"))
+    with mpmath.workdps(40):
+        mean = mpmath.exp(z)
+        expected = [float(mean * (mean / 2 - y)), float(mean * (mean - y)), float(mean * (2 * mean - y))]
+    assert_allclose([value, slope, curve], expected, rtol=1e-13)

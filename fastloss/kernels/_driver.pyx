@@ -5,7 +5,7 @@
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython.parallel cimport prange
-from libc.math cimport frexp, isinf, ldexp
+from libc.math cimport frexp, isfinite, isinf, ldexp
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -439,7 +439,7 @@ cdef class Evaluator:
         if by_sample or not mode & LOSS:
             return results(mode, loss, gradient, hessian)
         value = total.value
-        if mean and isinf(value):
+        if mean and not isfinite(value):
             if not job.in_place:
                 job.mode = LOSS
                 job.reduced = True
@@ -734,7 +734,7 @@ cdef class RowEvaluator:
         if how == NONE or not mode & LOSS:
             return results(mode, loss, gradient, third)
         value = total.value
-        if mean and isinf(value):
+        if mean and not isfinite(value):
             if not job.in_place:
                 job.mode = LOSS
                 job.reduced = True

@@ -6,7 +6,7 @@
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.math cimport fabs, isinf, ldexp, sqrt
+from libc.math cimport fabs, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -521,7 +521,7 @@ cdef class LinearPass:
         if mode == SCORES:
             return 0.0, scored
         value = total.value
-        if isinf(value) and mode & LOSS:  # the sum may overflow where the mean does not
+        if not isfinite(value) and mode & LOSS:  # the sum may overflow where the mean does not
             if job.rows_of_scores:
                 job.loss.rows.reduced = True
             else:

@@ -226,7 +226,7 @@ cdef int read_weights(const RowJob* job, Py_ssize_t first, const Group* group, d
     """weights = weight_unit · sample_weight · class_weight; 0 where a row is ignored."""
     cdef real given[ROWS]
     cdef Py_ssize_t i, c
-    cdef double share, weight
+    cdef double share, weight, part, total, low
     cdef int flags = 0
     if job.sample_weight.data != NULL:
         read_strided(job.sample_weight.data + first * job.sample_weight.outer_stride, job.sample_weight.outer_stride,
@@ -242,10 +242,15 @@ cdef int read_weights(const RowJob* job, Py_ssize_t first, const Group* group, d
         elif job.indexed or not job.kernel.distribution:
             weights[i] *= job.class_weight[group.labels[i]]
         else:
-            share = weight = 0.0
+            share = weight = low = 0.0
             for c in range(group.classes):
-                share += element(group, &group.targets, i, c, unused)[0]
-                weight += element(group, &group.targets, i, c, unused)[0] * job.class_weight[c]
+                part = element(group, &group.targets, i, c, unused)[0]
+                share += part
+                part *= job.class_weight[c]
+                total = weight + part
+                low += math.exact_difference_rest(weight, -part, total)
+                weight = total
+            weight += low
             if job.target == INDICATORS:  # the mean of those that are set
                 weight = weight / share if share > 0.0 else 1.0
             weights[i] *= weight
@@ -281,6 +286,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef double weights[ROWS]
     cdef double values[ROWS]
     cdef double losses[MOST_ROWS + ROWS]  # room for a whole group beyond the last
+    cdef double reduced[8 * LANES]
     cdef double lanes[LANES]
     cdef double reduced_lanes[LANES]
     cdef int flags = 0
@@ -417,7 +423,13 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                 store_tails(&group, &group.hessian, unused)
         if job.mode & LOSS:
             for i in range(group.rows):
-                values[i] = group.factors[i] * loss[i]
+                values[i] = scaled(<double>loss[i], group.factors[i])
+            if job.reduced:  # before the weights, with which a loss may overflow
+                for i in range(group.rows):
+                    reduced[i] = 5.421010862427522e-20 * values[i]  # 2^-64
+                    if job.weighted:
+                        reduced[i] = reduced[i] * weights[i] if weights[i] != 0.0 else 0.0
+                add_values(reduced, group.rows, reduced_lanes)
             if job.weighted:
                 for i in range(group.rows):
                     values[i] = values[i] * weights[i] if weights[i] != 0.0 else 0.0
@@ -430,10 +442,6 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
         free(scratch)
     if job.mode == WEIGHT or job.mode & LOSS:
         add_values(losses, stop - start, lanes)
-        if job.reduced:
-            for i in range(stop - start):
-                losses[i] *= 5.421010862427522e-20  # 2^-64
-            add_values(losses, stop - start, reduced_lanes)
     add_lanes(lanes, &partial.losses)
     add_lanes(reduced_lanes, &partial.reduced)
     partial.flags = flags
@@ -459,16 +467,24 @@ cdef void exponentiate_targets(Group* group, real* unused) noexcept nogil:
 
 
 cdef void adjust(const RowJob* job, const Group* group, real* unused) noexcept nogil:
-    """Adds logit_adjustment, divides by the temperature."""
+    """Adds logit_adjustment; takes away the largest score, where only differences count, and divides by the
+    temperature."""
     cdef real temperature = <real>job.temperature
+    cdef real most
     cdef real* z
     cdef Py_ssize_t i, c
     for i in range(group.rows):
+        most = -<real>1 / <real>0
         for c in range(group.classes):
             z = element(group, &group.scores, i, c, unused)
             if job.adjustment != NULL:
                 z[0] += <real>job.adjustment[c]
-            z[0] /= temperature
+            most = larger(z[0], most)
+        if temperature == <real>1 or most - most != <real>0:
+            continue
+        for c in range(group.classes):
+            z = element(group, &group.scores, i, c, unused)
+            z[0] = (z[0] - most) / temperature
 
 
 cdef void run_f32(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial) noexcept nogil:

@@ -470,8 +470,10 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES and not job.kernel.unaided
     cdef bint direct = in_caches or job.kernel.unaided or not (job.kernel.staged or past_caches)
     cdef bint loss_direct = direct and is_direct(&job.loss, inner, unused)
-    cdef bint gradient_direct = direct and not pair and is_direct(&job.gradient, inner, unused)
-    cdef bint hessian_direct = direct and not pair and is_direct(&job.hessian, inner, unused)
+    # (a pass for the sum alone has nothing to write to outputs that are there)
+    cdef bint gradient_direct = (direct and not pair and job.mode & GRADIENT
+                                 and is_direct(&job.gradient, inner, unused))
+    cdef bint hessian_direct = direct and not pair and job.mode & HESSIAN and is_direct(&job.hessian, inner, unused)
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
 

@@ -5,7 +5,8 @@
 # with by the sweep, but for NaNPassingLoss.
 
 from .math cimport (
-    absolute, atan_tail, exp_in, exp_lifted_sum, kept_if, log, log1p, log1p_unit_part, log_high, log_reduced, mad,
+    absolute, atan_tail, difference_rest, exp_in, exp_lifted_sum, kept_if, log, log1p, log1p_unit_part, log_high,
+    log_reduced, mad,
     mantissa_sum, near_unit_quotients, positive_part, power_of, product_rest, quotient_by, reciprocal_power, smallest,
     sqrt, times_two_over_pi, unit_quotients, unlift, with_sign_times,
 )
@@ -341,9 +342,10 @@ cdef inline void binary_focal_probabilities(real prob, bint positive, real gamma
     cdef real b = surprise / q if q > zero else one
     cdef real low
     cdef real log_q = log_high(q, &low)
-    cdef real power = power_of(gamma, log_q, low)
+    cdef real power = power_of(gamma, zero, log_q, low)
     # the square root of q^(gamma-1): multiplied in twice, so that it does not underflow before the curve is large
-    cdef real root = power_of(<real>0.5 * (gamma - one), log_q, low)
+    cdef real half = <real>0.5
+    cdef real root = power_of(half * (gamma - one), half * difference_rest(gamma, one, gamma - one), log_q, low)
     cdef real gamma_b = gamma * b
     cdef real slope, curve
     # Limits at q = 0 (0 < gamma), at p_t = 0 (b is inf), and without focus (gamma = 0).

@@ -821,11 +821,11 @@ cdef inline real times_two_over_pi(real x, real tail) noexcept nogil:
         return mad(x, <float>0.63661975, x * mad(tail, <float>0.63661975, <float>2.5682553e-08))
 
 
-cdef inline real power_of(real gamma, real high, real low) noexcept nogil:
-    """exp(gamma·(high + low)), a power of the number whose logarithm is high + low <= 0. The exponent is in two parts:
-    its absolute error is the relative error of the power."""
+cdef inline real power_of(real gamma, real gamma_low, real high, real low) noexcept nogil:
+    """exp((gamma + gamma_low)·(high + low)), a power of the number whose logarithm is high + low <= 0. The exponent is
+    in two parts: its absolute error is the relative error of the power."""
     cdef real rest
-    cdef real exponent = exponent_of(gamma, <real>0, high, low, &rest)
+    cdef real exponent = exponent_of(gamma, gamma_low, high, low, &rest)
     return exp_sum(exponent, rest)
 
 

@@ -102,7 +102,7 @@ cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_l
         gamma = <real>p.gamma
         low = zero
         high = log_high(rest, &low)
-        power = power_of(gamma, high, low)
+        power = power_of(gamma, zero, high, low)
         power = power if rest > zero else (one if gamma == zero else zero)
         power = power if rest < one else one
         # surprise is infinite where q is 0, and q·surprise is not
@@ -113,7 +113,7 @@ cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_l
 
     elif TargetLoss is GeneralizedCrossEntropy:
         gamma = <real>p.q
-        power = power_of(gamma, -surprise, -surprise_low)
+        power = power_of(gamma, zero, -surprise, -surprise_low)
         power = q if gamma == one else power
         power = zero if surprise == one / zero else power
         loss[0] = rest if gamma == one else -expm1(-gamma * surprise) / gamma
@@ -143,8 +143,9 @@ cdef inline void target_loss_of_probability(const TargetLoss* p, bint by_log, re
             low = zero
             high = log_high(rest, &low)
             share = gamma * q * (surprise / rest)
-            slope[0] = -power_of(gamma, high, low) * (one + share)
-            curve[0] = power_of(gamma - one, high, low) * mad(share, mad(gamma - one, q, -rest), two * gamma * q)
+            slope[0] = -power_of(gamma, zero, high, low) * (one + share)
+            first = difference_rest(gamma, one, gamma - one)
+            curve[0] = power_of(gamma - one, first, high, low) * mad(share, mad(gamma - one, q, -rest), two * gamma * q)
             # the limits at rest = 0, and at q = 0, where q·surprise vanishes
             slope[0] = slope[0] if rest != zero else (-one if gamma == zero else zero)
             curve[0] = curve[0] if rest != zero else (one / zero if gamma < one else (two if gamma == one else zero))
@@ -272,8 +273,8 @@ cdef inline real distance(const OrderedLoss* p, real d, real* slope, real* curve
         low = zero
         high = log_high(size, &low)
         sign = one if d > zero else (zero if d == zero else -one)
-        first = power_of(power - one, high, low)
-        second = power_of(power - <real>2, high, low)
+        first = power_of(power - one, zero, high, low)
+        second = power_of(power - <real>2, zero, high, low)
         first = first if size > zero else zero
         second = (power * (power - one)) * second
         slope[0] = sign * power * first

@@ -814,9 +814,9 @@ cdef inline void tweedie_wide(const TweedieLoss* p, real y, real z,
         # where both parts of a difference overflow: mean^a times what remains
         mean = exp_in(z, -zero, True)
         unit = <real>9.5367431640625e-07 if absolute(y) > one else <real>1048576.0  # 2^-20, 2^20
-        both_value = times_exp(unit * mean / b - unit * y / a, exponent, rest, True)
+        both_value = times_exp_by(unit * mean / b - unit * y / a, exponent, rest, one / unit, True)
         both_slope = times_exp(mean - y, exponent, rest, True)
-        both_curve = times_exp(unit * mean * b - unit * y * a, exponent, rest, True)
+        both_curve = times_exp_by(unit * mean * b - unit * y * a, exponent, rest, one / unit, True)
     exponent = exponent_of(b, b_low, high, low, &rest)
     value = times_exp_by(one, exponent, rest, one / b, True) - linear
     if TweedieLoss is not TweedieIdentity:

@@ -147,11 +147,32 @@ cdef void evaluate_cross_entropy(const RowJob* job, const SoftCrossEntropy* p, G
         for i in range(group.padded):
             factor[i] = <real>1 + two * excess[i] if job.bound else excess[i]
         hessian_of_cross_entropy(group, factor, two * z_loss, peak, rest, total)
+        settle_infinite(group, &group.hessian, factor, peak, two * z_loss)
     if job.mode & GRADIENT:
         for i in range(group.padded):
             to_q[i] = <real>1 / total[i]
             pull[i] = math.mad(to_q[i], excess[i], to_q[i])
         gradient_of_cross_entropy(group, temperature, pull)
+        settle_infinite(group, &group.gradient, excess, NULL, <real>0)
+
+
+cdef void settle_infinite(const Group* group, const Matrix* matrix, const real* factor, const real* peak,
+                          real square) noexcept nogil:
+    """Where the gradient of z_loss is infinite: what stands beside its product with a probability of 0, or of 1, that
+    vanishes faster. In the gradient -t; in the Hessian, for which the exponentials are still there, square · q²."""
+    cdef Py_ssize_t i, c
+    cdef real* x
+    cdef real value
+    for i in range(group.rows):
+        if math.absolute(factor[i]) != <real>1 / <real>0:
+            continue
+        for c in range(group.classes):
+            x = element(group, matrix, i, c, &value)
+            if peak != NULL:
+                value = square if element(group, &group.gradient, i, c, x)[0] == peak[i] else <real>0
+            else:
+                value = -element(group, &group.targets, i, c, x)[0]
+            x[0] = value * <real>group.scales[i] if x[0] != x[0] else x[0]
 
 
 cdef void gradient_of_cross_entropy(const Group* group, real temperature, const real* pull) noexcept nogil:

@@ -87,6 +87,11 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
         write_gradient(group, to_share, slope, target_slope)
 
 
+cdef inline real scaled(real value, real scale) noexcept nogil:
+    """Their product; 0 where the scale is, as focal's alpha may be, also of what is infinite."""
+    return value * scale if (scale != <real>0) | (value != value) else <real>0
+
+
 cdef inline void scales_of(const Group* group, real* scales) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(group.padded):
@@ -256,8 +261,8 @@ cdef inline void target_of_probabilities(const RowJob* job, const TargetLoss* pa
         fill(group, &group.hessian, poison)
     scales_of(group, scale)
     for i in range(group.padded):
-        slope[i] *= scale[i]
-        curve[i] *= scale[i]
+        slope[i] = scaled(slope[i], scale[i])
+        curve[i] = scaled(curve[i], scale[i])
     if job.mode & GRADIENT:
         put_at_labels(group, &group.gradient, slope)
     if job.mode & HESSIAN:
