@@ -1,7 +1,8 @@
 """Solvers of linear models. They see a problem as functions of one flat vector of coefficients.
 
 All end where no entry of the gradient exceeds `tol` times the largest one of the null model, which has an intercept
-alone; at a kink the gradient does not shrink, and there they end when the objective has all but stopped falling.
+alone; at a kink the gradient does not shrink, and there they end when the objective has all but stopped falling. The
+entries are compared in coordinates in which the units of features do not matter.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _DENSE = 1000  # coefficients of which a matrix is kept: 8 MB, and some 10 ms to factorise
 _PAIRS = 50  # steps that BFGS remembers in place of a larger matrix
 _NOTHING = 1e-12  # share of the start's objective that is 0 but for rounding: a fit through all targets
+_SHORTEST = 2.0**-10  # share of a step of Newton's method after which it is given up
 _TRIALS = 60  # step sizes that a line search tries: halving, it has then left the range of rounding
 
 
@@ -44,65 +46,77 @@ class Found(NamedTuple):
     trouble: str = ""
 
 
-def lbfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress,
-          root: Vector | None = None) -> Found:
-    """SciPy's L-BFGS-B; `scale` is the null model's largest gradient, by default that of the start.
+class Reshaped:
+    """A problem in the coordinates R·coef of each row of coefficients, for an upper triangle R: where RᵀR is near their
+    Hessian, the scales and correlations of features do not matter, as they do not to Newton's method."""
 
-    With a `root`, an upper triangle R, it goes by R·coef for each row of coefficients: where RᵀR is near their Hessian,
-    the scales and correlations of features do not matter, as they do not to Newton's method.
-    """
-    from scipy.linalg import solve_triangular  # type: ignore[import-untyped]  # here: importing it takes long
+    def __init__(self, problem: Problem, root: Vector) -> None:
+        self._problem = problem
+        self._root = root
+
+    def enter(self, coef: Vector) -> Vector:
+        return np.asarray(coef.reshape(-1, len(self._root)) @ self._root.T).ravel()
+
+    def leave(self, coef: Vector, transposed: bool = False) -> Vector:
+        from scipy.linalg import solve_triangular  # type: ignore[import-untyped]  # here: importing it takes long
+
+        rows = coef.reshape(-1, len(self._root)).T
+        return solve_triangular(self._root, rows, trans=int(transposed), check_finite=False).T.ravel()
+
+    def loss_gradient(self, coef: Vector) -> tuple[float, Vector]:
+        value, gradient = self._problem.loss_gradient(self.leave(coef))
+        return value, self.leave(gradient, transposed=True)
+
+
+def lbfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, max_iter: int,
+          watch: Progress) -> Found:
+    """SciPy's L-BFGS-B."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    def inside(u: Vector, transposed: bool = False) -> Vector:
-        if root is None:
-            return u
-        rows = u.reshape(-1, len(root)).T
-        return solve_triangular(root, rows, trans=int(transposed), check_finite=False).T.ravel()
-
     value, gradient = problem.loss_gradient(start)
-    flat = tol * (_largest(gradient) if scale is None else scale)
+    flat = tol * _largest(gradient if start is null else problem.loss_gradient(null)[1])
     if _largest(gradient) <= flat:
         return Found(start, value, 0)
-    first = [(value, inside(gradient, True))]
+    first = [(value, gradient)]
 
-    def evaluate(u: Vector) -> tuple[float, Vector]:
+    def evaluate(coef: Vector) -> tuple[float, Vector]:
         nonlocal gradient
         if first:
             return first.pop()
-        value, gradient = problem.loss_gradient(inside(u))
-        return value, inside(gradient, True)
+        value, gradient = problem.loss_gradient(coef)
+        return value, gradient
 
     def callback(intermediate_result: Any) -> None:
         watch(intermediate_result.fun)
         if _largest(gradient) <= flat:  # the last evaluation was of the step that is taken
             raise StopIteration
 
-    u = start if root is None else (start.reshape(-1, len(root)) @ root.T).ravel()
-    found = minimize(evaluate, u, jac=True, method="L-BFGS-B", callback=callback, options={
+    found = minimize(evaluate, start, jac=True, method="L-BFGS-B", callback=callback, options={
         "maxiter": max_iter, "maxfun": _TRIALS * max_iter, "maxcor": 20, "maxls": _TRIALS, "ftol": 0.0, "gtol": 0.0})
-    coef = inside(found.x)
     if _largest(gradient) <= flat:
-        return Found(coef, found.fun, found.nit)
+        return Found(found.x, found.fun, found.nit)
     if found.status == 1:
-        return Found(coef, found.fun, found.nit, _too_many(max_iter))
+        return Found(found.x, found.fun, found.nit, _too_many(max_iter))
     slope = float(found.jac @ (found.hess_inv @ found.jac))
-    return Found(coef, found.fun, found.nit, _stall(found.fun, gradient, slope, flat))
+    return Found(found.x, found.fun, found.nit, _stall(found.fun, gradient, slope, flat))
 
 
-def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
+def newton(problem: Problem, start: Vector, null: Vector, tol: float, max_iter: int, watch: Progress) -> Found:
     """Newton's method: steps by the whole Hessian for few coefficients, by conjugate gradients for many; each is
-    shortened until the objective falls."""
+    shortened until the objective falls. Where that takes more than _SHORTEST, the Hessian says nothing about the loss
+    (as where all residuals of a Huber loss are large), and another method does better."""
     coef, value, flat = start, problem.loss(start), 0.0
+    units: float | Vector = 1.0
     for n_iter in range(max_iter + 1):
         if len(coef) <= _DENSE:
             gradient, hessian = problem.gradient_hessian(coef)
         else:
             gradient = problem.loss_gradient(coef)[1]
         if n_iter == 0:
-            scale = _largest(gradient) if scale is None else scale
+            units = _units(np.diag(hessian)) if len(coef) <= _DENSE else 1.0
+            scale = _largest((gradient if start is null else problem.loss_gradient(null)[1]) / units)
             flat = tol * scale
-        if _largest(gradient) <= flat:
+        if _largest(gradient / units) <= flat:
             return Found(coef, value, n_iter)
         if n_iter == max_iter:
             break
@@ -111,7 +125,7 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
         if len(coef) <= _DENSE:
             step = _newton_step(gradient, hessian)
         else:
-            step = _conjugate_gradients(problem, coef, gradient, scale or 1.0)
+            step = _conjugate_gradients(problem, coef, gradient, scale)
         slope = float(gradient @ step)
         if -slope <= 8 * _EPS * abs(value):  # what it gains is lost in rounding: no use to look
             return Found(coef + step, value, n_iter + 1)
@@ -122,9 +136,11 @@ def newton(problem: Problem, start: Vector, tol: float, scale: float | None, max
                 break
             size /= 2
         if not lower < value:
-            return Found(coef, value, n_iter, _stall(value, gradient, slope, flat))
+            return Found(coef, value, n_iter, _stall(value, gradient / units, slope, flat))
         coef, value = coef + size * step, lower
         watch(value)
+        if size < _SHORTEST:
+            return Found(coef, value, n_iter + 1, f"a step of Newton's method had to be shortened to {size:.1g}")
     return Found(coef, value, max_iter, _too_many(max_iter))
 
 
@@ -133,9 +149,7 @@ def _newton_step(gradient: Vector, hessian: Vector) -> Vector:
     step goes down; where it is singular, as softmax makes it, a little is added: as much as rounding leaves unsure."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
-    curvature = np.abs(np.diag(hessian))
-    # Scaled to a diagonal of ones, so that units do not matter.
-    scale = np.sqrt(np.maximum(curvature, 1e-8 * curvature.max())) if curvature.any() else np.ones(len(gradient))
+    scale = _units(np.diag(hessian))
     scaled = hessian / np.multiply.outer(scale, scale)
     scaled.flat[:: len(scaled) + 1] += 1e-10
     try:
@@ -170,7 +184,7 @@ def _conjugate_gradients(problem: Problem, coef: Vector, gradient: Vector, scale
     return step
 
 
-def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_iter: int, watch: Progress) -> Found:
+def bfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, max_iter: int, watch: Progress) -> Found:
     """BFGS with a line search for weak Wolfe conditions, which goes on where a loss has kinks, and turns back at the
     end of a loss's domain.
 
@@ -183,7 +197,7 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
     coef = start
     value, gradient = problem.loss_gradient(coef)
     first = value
-    flat = tol * (_largest(gradient) if scale is None else scale)
+    flat = tol * _largest(gradient if start is null else problem.loss_gradient(null)[1])
     inverse = _InverseHessian(len(coef))
     values: deque[float] = deque([value], maxlen=min(len(coef), _DENSE) + 11)
     around: list[Vector] = []
@@ -197,7 +211,11 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
             trouble = _too_many(max_iter)
             break
         if around:
-            step = -_shortest([gradient, *around])
+            shortest = _shortest([gradient, *around])
+            if shortest is None:
+                trouble = "the gradients around a kink could not be combined"
+                break
+            step = -shortest
             slope = -float(step @ step)
         else:
             step = -inverse.times(gradient)
@@ -233,14 +251,18 @@ def bfgs(problem: Problem, start: Vector, tol: float, scale: float | None, max_i
     return Found(coef, value, n_iter, trouble)
 
 
-def _shortest(gradients: list[Vector]) -> Vector:
-    """The shortest vector of a convex hull: its negative goes down on all sides of a kink, and is 0 at a minimum."""
+def _shortest(gradients: list[Vector]) -> Vector | None:
+    """The shortest vector of a convex hull: its negative goes down on all sides of a kink, and is 0 at a minimum. None
+    where it is not found."""
     from scipy.optimize import nnls
 
     rows = np.array(gradients)
     scale = np.abs(rows).max()
     # With these rows Σ shares = 1 need not be asked for: the best shares are a multiple of those.
-    shares = nnls(np.vstack([rows.T / scale, np.ones(len(rows))]), np.append(np.zeros(rows.shape[1]), 1.0))[0]
+    try:
+        shares = nnls(np.vstack([rows.T / scale, np.ones(len(rows))]), np.append(np.zeros(rows.shape[1]), 1.0))[0]
+    except RuntimeError:  # too many iterations
+        return None
     return np.asarray(shares @ rows / shares.sum(), dtype=np.float64)
 
 
@@ -283,6 +305,11 @@ class _InverseHessian:
         cross = np.multiply.outer(image, step / curvature)
         self._matrix += np.multiply.outer(step, step * ((1 + change @ image / curvature) / curvature))
         self._matrix -= cross + cross.T
+
+
+def _units(curvature: Vector) -> Vector:
+    """By what a diagonal of a Hessian becomes ones: so the units of features do not matter."""
+    return np.asarray(np.sqrt(np.where(curvature == 0, 1.0, np.abs(curvature))))
 
 
 def _largest(gradient: Vector) -> float:

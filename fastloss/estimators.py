@@ -26,7 +26,7 @@ from .binary import (
     Perceptron,
     Sharp,
 )
-from .class_weight import DynamicClassWeight
+from .class_weight import DynamicClassWeight, binary_class_weight
 from .embedding import DistanceLoss
 from .linear import LinearLoss, Vector, blas_threads
 from .loss import Loss, get
@@ -163,14 +163,16 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _start(self, data: Data) -> Vector:
         """The null model: zero coefficients, and about the best intercept where it is finite."""
-        theta = np.zeros((data.n_outputs, data.X.shape[1] + bool(self.fit_intercept)))
+        shape = data.n_outputs, data.X.shape[1] + bool(self.fit_intercept)
+        theta = np.zeros(shape)
         if not self.fit_intercept:
             if data.loss.domain[0] == 0:  # scores of 0 are no predictions: scores near the mean may be
                 mean = np.full(data.y.shape, np.average(data.y, weights=data.weight))
                 flat = LinearLoss("squared_error", data.X, mean, fit_intercept=False, sample_weight=data.weight,
                                   n_threads=self.n_threads)
-                found = _solvers.lbfgs(flat, theta.ravel(), 1e-6, None, 1000, _solvers.Progress("", 0, 0))
-                theta = found.coef.reshape(theta.shape)
+                theta = theta.ravel()
+                found = _solvers.lbfgs(flat, theta, theta, 1e-6, 1000, _solvers.Progress("", 0, 0))
+                theta = found.coef.reshape(shape)
             return theta
         loss = _start_loss(data.loss)
         step = max(1, len(data.y) // _SAMPLES)
@@ -208,15 +210,16 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _minimise(self, data: Data) -> None:
         """Fits by a solver that sees all data in each iteration."""
+        loss_function = data.loss
+        data = _weighed_by_column(data)
         problem = LinearLoss(data.loss, data.X, data.y, sample_weight=data.weight, l2=self.alpha / _columns(data),
                              fit_intercept=bool(self.fit_intercept), n_classes=data.n_classes, n_threads=self.n_threads)
-        null = self._start(data)
-        start, scale = null, None
+        theta = self._start(data)
+        null = start = theta.ravel()
         if self.warm_start and hasattr(self, "coef_"):
-            start = self._previous(null)
-            scale = float(np.abs(problem.loss_gradient(null.ravel())[1]).max())
+            start = self._previous(theta).ravel()
         bounded = np.isfinite(data.loss.domain).any()
-        if bounded and not np.isfinite(problem.loss(start.ravel())):
+        if bounded and not np.isfinite(problem.loss(start)):
             raise ValueError(f"the objective is not finite at the start of the fit: loss {data.loss!r} needs scores in "
                              f"{data.loss.domain}" + ("" if self.fit_intercept else "; fit_intercept=True may help"))
         kinks = _has_kinks(data.loss)
@@ -226,22 +229,33 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if newton and kinks:
             raise ValueError(f"solver='newton' needs a loss without kinks, and {data.loss!r} has some: use 'lbfgs', "
                              f"which then is BFGS")
+        n_iter, go_on = 0, True
         with blas_threads(1), _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
-            arguments = problem, start.ravel(), self.tol, scale, self.max_iter, watch
             if newton:
-                found = _solvers.newton(*arguments)
-            elif kinks or bounded:
-                found = _solvers.bfgs(*arguments)
-            else:
-                found = _solvers.lbfgs(*arguments, self._root(data, null))
+                found = _solvers.newton(problem, start, null, self.tol, self.max_iter, watch)
+                start, n_iter = found.coef, found.n_iter
+                go_on = bool(found.trouble) and n_iter < self.max_iter
+            if go_on:
+                solve = _solvers.bfgs if kinks or bounded else _solvers.lbfgs
+                root = self._root(data, theta)
+                if root is None:
+                    found = solve(problem, start, null, self.tol, self.max_iter - n_iter, watch)
+                else:
+                    reshaped = _solvers.Reshaped(problem, root)
+                    inside = reshaped.enter(null)
+                    found = solve(reshaped, inside if start is null else reshaped.enter(start), inside, self.tol,
+                                  self.max_iter - n_iter, watch)
+                    found = found._replace(coef=reshaped.leave(found.coef))
+                n_iter += found.n_iter
         if found.trouble:
             self._warn(found.trouble)
-        self.loss_, self.n_iter_, self.t_, self._velocity = found.loss, max(found.n_iter, 1), 0, None
-        self._store(found.coef.reshape(start.shape), data)
+        self.loss_, self.n_iter_, self.t_, self._velocity = found.loss, max(n_iter, 1), 0, None
+        self._store(found.coef.reshape(theta.shape), data._replace(loss=loss_function))
 
     def _root(self, data: Data, null: Vector) -> Vector | None:
-        """A Cholesky factor that makes of features what L-BFGS likes: R with RᵀR near the Hessian of the null model, by
-        some rows, as if all columns of scores had the same. None where there are many features, or it is singular."""
+        """A Cholesky factor that makes of features what L-BFGS and BFGS like: R with RᵀR near the Hessian of the null
+        model, by some rows, as if all columns of scores had the same; of a loss that has none there, as if it were 1.
+        None where there are many features, or it is singular."""
         features = null.shape[1]
         if features > _SQUARE or hasattr(data.X, "tocsr"):
             return None
@@ -256,6 +270,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         shape = LinearLoss(SquaredError(half=True), X, np.zeros(len(y)), sample_weight=rows,
                            fit_intercept=bool(self.fit_intercept), n_threads=self.n_threads)
         curvature = float(hessian.sum()) / len(null)
+        curvature = curvature if 0 < curvature < np.inf else 1.0
         matrix = curvature * shape.gradient_hessian(np.zeros(features))[1]
         diagonal = matrix.diagonal().copy()
         if not (np.isfinite(diagonal) & (diagonal > 0)).all():
@@ -371,6 +386,25 @@ def _columns(data: Data) -> int:
     return 1 if isinstance(data.loss, RowLoss) or np.ndim(data.y) == 1 else data.n_outputs
 
 
+def _weighed_by_column(data: Data) -> Data:
+    """Class weights as weights of elements, whose sum is the same in all columns: so that each has the fit of its
+    own."""
+    given = data.loss.get_params()["class_weight"] if isinstance(data.loss, BinaryLoss) else None
+    by_class = binary_class_weight(given)
+    if _columns(data) == 1 or by_class is None or isinstance(by_class, str):  # "balanced" sums are the same
+        return data
+    by_class = by_class.weights if isinstance(by_class, DynamicClassWeight) else by_class
+    pairs = np.broadcast_to(by_class, (data.n_outputs, 2))
+    weight = np.where(data.y, pairs[:, 1], pairs[:, 0])
+    if data.weight is not None:
+        weight = weight * data.weight[:, None]
+    sums = weight.sum(axis=0)
+    if not (sums > 0).all():
+        return data
+    loss = type(data.loss)(**data.loss.get_params() | {"class_weight": None})
+    return data._replace(loss=loss, weight=weight * (sums.mean() / sums))
+
+
 def _start_loss(loss: Loss) -> Loss | None:
     """A loss whose best intercept takes little time, and is about that of the given one: a search for it may take
     longer than the fit. None where it would be a linear program."""
@@ -461,7 +495,8 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         and a ConvergenceWarning ("sgd", or a loss without kinks such as `SquaredHinge`, then serves better).
         "newton" is Newton's method, by Cholesky decomposition for up to 1000 coefficients, and by conjugate gradients
         for more. Where the Hessian is not positive definite the absolute values of its eigenvalues are taken; a line
-        search secures descent. Not for losses with kinks.
+        search secures descent, and where it must shorten a step a thousandfold, as where all residuals of `Huber` are
+        large, "lbfgs" goes on from there. Not for losses with kinks.
         "sgd" is gradient descent by mini-batches with momentum, for data that all other solvers take too long for.
         "auto" is "newton" for up to 256 coefficients, at most 2^22 by the number of samples, and losses without kinks
         (but not for `Sharp`, whose Hessian is 0 at the start); "sgd" for hinges of margin 0, such as `Perceptron`,
@@ -471,7 +506,8 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         The most iterations; of "sgd", passes over the data.
     tol : float >= 0, default 1e-6
         A fit has converged when no entry of the gradient is larger than ``tol`` times the largest of the null model,
-        which has an intercept alone, about the best, or when rounding hides what is left to gain. Of losses with
+        which has an intercept alone, about the best, or when rounding hides what is left to gain. (Entries are compared
+        as if features had equal scales, where their Hessian is at hand.) Of losses with
         kinks, whose gradient does not shrink: when the objective has fallen by at most ``tol`` of itself in as many
         iterations as there are coefficients and ten. Of "sgd": see ``learning_rate``. Otherwise a ConvergenceWarning.
     warm_start : bool, default False
@@ -658,6 +694,9 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         loss = self._get_loss() if first else self.loss_function_
         X, y = self._arrays(X, y, reset=first)
         labels = self._labels(loss, y)
+        if not first and (labels.ndim == 2) != self._multilabel:
+            raise ValueError(f"y has shape {labels.shape}, and the first call of partial_fit had "
+                             f"{'an indicator matrix' if self._multilabel else 'class labels (n,)'}: it must stay so")
         if labels.ndim == 2:
             classes = np.arange(labels.shape[1])
         elif classes is None and first:
@@ -749,6 +788,9 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
             by_class = _balanced(np.bincount(labels, weight, len(self.classes_)).astype(np.float64))
         else:
             by_class = compute_class_weight(given, classes=self.classes_, y=self.classes_)
+        for label, value in zip(self.classes_.tolist(), by_class, strict=True):
+            if not 0 <= value < np.inf:
+                raise ValueError(f"class_weight of class {label!r} is {value}: it must be finite and >= 0")
         factor = np.asarray(by_class)[labels]
         return loss, factor if weight is None else factor * weight
 
@@ -1048,6 +1090,9 @@ class LinearRegressor(RegressorMixin, _LinearModel):  # type: ignore[misc]
         self._check()
         first = not hasattr(self, "coef_")
         data = self._data(self._get_loss() if first else self.loss_function_, X, y, sample_weight, reset=first)
+        if not first and np.shape(self.coef_)[:-1] != np.shape(data.y)[1:] + data.loss._outputs:
+            raise ValueError(f"y has shape {np.shape(data.y)}, and coefficients of shape {np.shape(self.coef_)} were "
+                             f"fitted before: it must have as many columns as then")
         self._continue(data, _weigher(data.weight))
         return self
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 sklearn = pytest.importorskip("sklearn", minversion="1.6", reason="the estimators need scikit-learn 1.6 or newer")
 
 import pandas as pd  # noqa: E402
-from scipy import optimize, sparse, special  # noqa: E402
+from scipy import linalg, optimize, sparse, special  # noqa: E402
 from sklearn import linear_model, svm  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
@@ -356,19 +356,25 @@ def test_losses_of_margin_0_learn_from_mistakes(loss):
 
 @both_solvers
 def test_tol_is_relative_to_the_null_model(solver):
-    """Of the gradient, written out: at the end, and whatever the units of X. (L-BFGS goes by values of the objective,
-    whose rounding hides gradients below the root of 1e-16.)"""
+    """Of the gradient, written out, in coordinates of the null model's Hessian: whatever the units of X.
+    (L-BFGS goes by values of the objective, whose rounding hides gradients below the root of 1e-16.)"""
+    share = LABELS.mean()
     for tol in (1e-2, 1e-4, 1e-5 if solver == "lbfgs" else 1e-9):
-        for unit in (1e-3, 1.0, 1e3):
-            model = fl.LinearClassifier(alpha=1e-3 * unit**2, solver=solver, tol=tol).fit(unit * X, LABELS)
+        for units in (np.full(D, 1e-3), np.ones(D), np.full(D, 1e3), 10.0 ** np.arange(-4, 6, 2)):
+            scaled = units * X
+            alpha = 1e-3 * units.min() ** 2
+            model = fl.LinearClassifier(alpha=alpha, solver=solver, tol=tol).fit(scaled, LABELS)
+            one = np.column_stack([scaled, np.ones(N)])
+            hessian = share * (1 - share) * one.T @ one / N + alpha * np.diag(np.append(np.ones(D), 0))
 
-            def largest(coef, intercept, unit=unit):
-                residual = special.expit(unit * X @ coef + intercept) - LABELS
-                gradient = np.append(unit * X.T @ residual / N + 1e-3 * unit**2 * coef, residual.mean())
-                return abs(gradient).max()
-
-            null = largest(np.zeros(D), special.logit(LABELS.mean()))
-            assert largest(model.coef_[0], model.intercept_[0]) <= tol * null * (1 + 1e-6)
+            largest = []
+            for coef, intercept in ((model.coef_[0], model.intercept_[0]), (np.zeros(D), special.logit(share))):
+                residual = special.expit(scaled @ coef + intercept) - LABELS
+                gradient = np.append(scaled.T @ residual / N + alpha * coef, residual.mean())
+                gradient = (gradient / np.sqrt(np.diag(hessian)) if solver == "newton" else
+                            linalg.solve_triangular(np.linalg.cholesky(hessian), gradient, lower=True))
+                largest.append(abs(gradient).max())
+            assert largest[0] <= tol * largest[1] * (1 + 1e-4)
 
 
 @pytest.mark.parametrize("loss, y", [("bce", LABELS), ("hinge", LABELS), ("softmax", CLASSES)])
@@ -377,6 +383,93 @@ def test_too_few_iterations_warn(loss, y, solver):
     with pytest.warns(ConvergenceWarning, match="LinearClassifier has not converged: 1 iterations"):
         model = fl.LinearClassifier(loss, solver=solver, max_iter=1).fit(X, y)
     assert model.n_iter_ == 1
+
+
+def uneven_data():
+    """A year and a number of unit variance, as nobody scales them, and what depends on both alike."""
+    rng = np.random.default_rng(0)
+    design = np.column_stack([rng.normal(2010, 5, 500), rng.normal(size=500)])
+    return design, (design[:, 0] - 2010) / 5 + design[:, 1] + rng.standard_t(3, 500)
+
+
+@pytest.mark.parametrize("loss", ["mae", fl.Quantile(0.9), fl.EpsilonInsensitive(0.5)], ids=str)
+def test_losses_with_kinks_of_features_in_their_own_units(loss):
+    design, y = uneven_data()
+    model = fl.LinearRegressor(loss, alpha=0).fit(design, y)
+    even = (design - design.mean(axis=0)) / design.std(axis=0)
+    assert model.loss_ == pytest.approx(fl.LinearRegressor(loss, alpha=0, tol=1e-9).fit(even, y).loss_, rel=1e-4)
+    if loss == "mae":
+        other = linear_model.QuantileRegressor(alpha=0).fit(design, y)
+        assert_allclose(model.predict(design), other.predict(design), atol=0.1)
+
+
+def test_hinge_of_features_in_their_own_units():
+    design, y = uneven_data()
+    even = (design - design.mean(axis=0)) / design.std(axis=0)
+    y = y + np.random.default_rng(1).logistic(size=500) > 0
+    one, other = (fl.LinearClassifier("hinge", alpha=0).fit(X, y) for X in (design, even))
+    assert one.loss_ == pytest.approx(other.loss_, rel=1e-4)
+
+
+@pytest.mark.parametrize("far", [1e7, 1.5e9])
+@pytest.mark.parametrize("solver", ["auto", "newton", "lbfgs"])
+def test_features_far_from_0(solver, far):
+    """Such as seconds since 1970, beside another feature."""
+    rng = np.random.default_rng(0)
+    design = np.column_stack([rng.uniform(0.95, 1.0, 500) * far, rng.normal(size=500)])
+    y = design[:, 0] / far * 60 - 58 + design[:, 1] + rng.normal(size=500)
+    model = fl.LinearRegressor(alpha=0, solver=solver).fit(design, y)
+    even = (design - design.mean(axis=0)) / design.std(axis=0)  # which scikit-learn needs
+    assert_allclose(model.predict(design), linear_model.LinearRegression().fit(even, y).predict(even), atol=1e-3)
+    labels = (y > 0).astype(int)
+    model = fl.LinearClassifier(alpha=0, solver=solver, tol=1e-8).fit(design, labels)
+    other = linear_model.LogisticRegression(C=np.inf, tol=1e-10).fit(even, labels)
+    assert_allclose(model.predict_proba(design), other.predict_proba(even), atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["huber", "smooth_l1", "log_cosh"])
+def test_targets_that_are_large_beside_the_units_of_a_loss(loss):
+    """All residuals are where the Hessian is 0, or nearly: not where Newton's method may end."""
+    rng = np.random.default_rng(1)
+    design = rng.normal(size=(200, 2))
+    y = 500 * design[:, 0] + 500 * rng.standard_t(2, 200)
+    model = fl.LinearRegressor(loss).fit(design, y)
+    other = linear_model.QuantileRegressor(alpha=0).fit(design, y)  # which these nearly are, at such a scale
+    assert model.loss_ <= fl.get(loss)(y, other.predict(design)) + 0.5e-4 * (other.coef_**2).sum()
+
+
+def test_kinks_whose_gradients_cannot_be_combined_end_in_a_warning(monkeypatch):
+    def nnls(*_):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr(optimize, "nnls", nnls)
+    with pytest.warns(ConvergenceWarning, match="gradients around a kink could not be combined"):
+        fl.LinearRegressor("mae").fit(np.ones((9, 1)), np.r_[np.zeros(4), np.ones(5)])
+
+
+def test_partial_fit_keeps_the_shape_of_targets():
+    model = fl.LinearRegressor().partial_fit(X, np.column_stack([Y, Y]))
+    with pytest.raises(ValueError, match=rf"y has shape \({N},\), and coefficients of shape \(2, {D}\) were fitted"):
+        model.partial_fit(X, Y)
+    with pytest.raises(ValueError, match=rf"y has shape \({N}, 3\)"):
+        model.partial_fit(X, np.column_stack([Y, Y, Y]))
+    model = fl.LinearRegressor().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="as many columns as then"):
+        model.partial_fit(X, np.column_stack([Y, Y]))
+    model = fl.LinearClassifier().partial_fit(X, np.eye(3, dtype=int)[CLASSES])
+    with pytest.raises(ValueError, match="had an indicator matrix: it must stay so"):
+        model.partial_fit(X, CLASSES)
+    model = fl.LinearClassifier().partial_fit(X, CLASSES, [0, 1, 2])
+    with pytest.raises(ValueError, match=r"had class labels \(n,\): it must stay so"):
+        model.partial_fit(X, np.eye(3, dtype=int)[CLASSES])
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_bad_class_weights_are_named(bad, fit_intercept):
+    model = fl.LinearClassifier(class_weight={"b": bad}, fit_intercept=fit_intercept)
+    with pytest.raises(ValueError, match=rf"class_weight of class 'b' is {bad}: it must be finite and >= 0"):
+        model.fit(X, np.array(["a", "b"])[LABELS])
 
 
 def test_warm_start_goes_on_where_the_last_fit_ended():
@@ -409,9 +502,23 @@ def test_solvers_for_many_coefficients_reach_the_same(monkeypatch, loss, y):
     many = cls(loss, alpha=0.01, solver="newton", tol=1e-9).fit(X, y)
     assert_allclose(many.coef_, dense.coef_, rtol=1e-5, atol=1e-7)
     problem = fl.LinearLoss(loss, X, y, l2=0.01)
-    found = _solvers.bfgs(problem, np.zeros(problem.n_coef), 1e-8, None, 1000, _solvers.Progress("", 0, 0))
+    start = np.zeros(problem.n_coef)
+    found = _solvers.bfgs(problem, start, start, 1e-8, 1000, _solvers.Progress("", 0, 0))
     assert found.trouble == ""
     assert found.loss == pytest.approx(dense.loss_, rel=1e-10)
+
+
+@pytest.mark.parametrize("class_weight", [{0: 1.0, 1: 20.0}, np.array([[1.0, 9.0], [0.5, 0.1]]), "balanced"], ids=str)
+def test_multilabel_class_weights_leave_each_column_the_fit_of_its_own(class_weight):
+    rng = np.random.default_rng(0)
+    labels = np.column_stack([X[:, 0] + rng.logistic(size=N) > 1, X[:, 1] + rng.logistic(size=N) > -1]).astype(int)
+    both = fl.LinearClassifier(alpha=0.1, class_weight=class_weight, tol=1e-9).fit(X, labels, WEIGHTS)
+    for column in range(2):
+        own = class_weight if not isinstance(class_weight, np.ndarray) else dict(enumerate(class_weight[column]))
+        one = fl.LinearClassifier(alpha=0.1, class_weight=own, tol=1e-9).fit(X, labels[:, column], WEIGHTS)
+        assert_allclose(both.coef_[column], one.coef_[0], rtol=1e-6, atol=1e-8)
+        assert_allclose(both.intercept_[column], one.intercept_[0], rtol=1e-6, atol=1e-8)
+    assert both.loss_function_.class_weight is not None  # partial_fit goes on with it
 
 
 def test_newton_by_conjugate_gradients_with_more_features_than_samples():
@@ -428,7 +535,7 @@ def test_newton_goes_down_where_the_hessian_is_not_positive_definite():
     problem = fl.LinearLoss(loss, X, Y, l2=0.01)
     start = np.append(np.full(D, 0.5), 2.0)
     assert np.linalg.eigvalsh(problem.gradient_hessian(start)[1])[0] < 0
-    found = _solvers.newton(problem, start, 1e-9, None, 100, _solvers.Progress("", 0, 0))
+    found = _solvers.newton(problem, start, start, 1e-9, 100, _solvers.Progress("", 0, 0))
 
     def objective(theta):
         return loss(Y, X @ theta[:D] + theta[D]) + 0.01 / 2 * (theta[:D] ** 2).sum()
