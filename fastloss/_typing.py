@@ -7,5 +7,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+Reduced: TypeAlias = Literal["mean", "sum"]  # to a float
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Array: TypeAlias = NDArray[np.floating[Any]]

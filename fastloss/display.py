@@ -166,6 +166,8 @@ class LossCurveDisplay:
             Without matplotlib.
         """
         outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+        if not outputs:
+            raise ValueError(f"outputs is empty: give at least one of {', '.join(_STYLES)}")
         for output in outputs:
             choice("outputs", output, tuple(_STYLES))
         try:

@@ -129,7 +129,12 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         super().set_params(**params)
         if of_loss:  # losses are immutable: this makes a new one
             loss = get(self.loss) if isinstance(self.loss, str) else self.loss
-            self.loss = type(loss)(**loss.get_params() | {name[6:]: value for name, value in of_loss.items()})
+            known = loss.get_params()
+            for name in of_loss:
+                if name[6:] not in known:
+                    raise ValueError(f"{name} is no parameter: loss {loss!r} has "
+                                     f"{', '.join(f'loss__{each}' for each in known) or 'none'}")
+            self.loss = type(loss)(**known | {name[6:]: value for name, value in of_loss.items()})
         return self
 
     # ---- what is fitted ----------------------------------------------------------------------------------------------
@@ -656,6 +661,7 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         weight = _weights(sample_weight, X)
         if isinstance(self.class_weight, DynamicClassWeight):
             self.class_weight_ = copy.deepcopy(self.class_weight)
+            self._check_dynamic()
         sgd = self.solver == "sgd" or (self.solver == "auto" and (
             isinstance(loss, Perceptron) or getattr(loss, "margin", None) == 0))
         if isinstance(self.class_weight, DynamicClassWeight) and not sgd:
@@ -708,6 +714,7 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
                 raise ValueError(f"classes has only one class, {self.classes_.tolist()[0]!r}: at least 2 are needed")
             if isinstance(self.class_weight, DynamicClassWeight):
                 self.class_weight_ = copy.deepcopy(self.class_weight)
+                self._check_dynamic()
         elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
             raise ValueError(f"classes is {classes!r}, and was {self.classes_.tolist()} in the first call of "
                              f"partial_fit: it must stay the same, or be None")
@@ -727,6 +734,12 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         data = self._data(loss, X.tocsr() if hasattr(X, "tocsr") else X, labels, weight)
         self._continue(data, self._weigher(loss, labels, weight))
         return self
+
+    def _check_dynamic(self) -> None:
+        """Whether a DynamicClassWeight is one of the classes; for multi-label y the loss looks at it."""
+        if not self._multilabel and len(self.classes_) != self.class_weight_.n_classes:
+            raise ValueError(f"class_weight has {self.class_weight_.n_classes} classes, and y has "
+                             f"{len(self.classes_)}: they must be as many")
 
     def _labels(self, loss: Loss, y: Any) -> NDArray[Any]:
         """Class labels (n,), or an indicator matrix (n, k)."""
@@ -778,9 +791,6 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
                                   np.column_stack([total - positive, positive]))
             return type(loss)(**loss.get_params() | {"class_weight": given}), weight
         if dynamic:
-            if len(self.classes_) != self.class_weight_.n_classes:
-                raise ValueError(f"class_weight has {self.class_weight_.n_classes} classes, and y has "
-                                 f"{len(self.classes_)}: they must be as many")
             if by_batch:
                 return loss, weight
             by_class = self.class_weight_.weights

@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from . import kernels
 from ._checks import float32_fault
 from ._intercept import best_constant, search
-from ._typing import Array, Reduction
+from ._typing import Array, Reduced, Reduction
 
 _LOSS, _GRADIENT, _HESSIAN = 1, 2, 4
 #: About what an element costs, in ns: loss and gradient of simple formulas, and of those with exp, log or a power.
@@ -141,11 +141,27 @@ class Loss(BaseLoss):
             varying=1.0 if value is None else value, class_weight=class_weight,
             float32_fault=float32_fault(arguments)))
 
+    @overload
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                 reduction: Reduced = ..., n_threads: int | None = ..., loss_out: None = ...) -> float: ...
+
+    @overload
+    def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                 reduction: Literal["none"], n_threads: int | None = ..., loss_out: Array | None = ...) -> Array: ...
+
     def __call__(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
                  reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
                  ) -> float | Array:
         """The same as `loss`."""
         return self._evaluator.evaluate(_LOSS, y_true, y_pred, sample_weight, reduction, n_threads, loss_out)
+
+    @overload
+    def loss(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+             reduction: Reduced = ..., n_threads: int | None = ..., loss_out: None = ...) -> float: ...
+
+    @overload
+    def loss(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+             reduction: Literal["none"], n_threads: int | None = ..., loss_out: Array | None = ...) -> Array: ...
 
     def loss(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
              reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None
@@ -169,6 +185,16 @@ class Loss(BaseLoss):
         """
         return self._evaluator.evaluate(_GRADIENT, y_true, y_pred, sample_weight, reduction, n_threads, None,
                                         gradient_out)
+
+    @overload
+    def loss_gradient(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                      reduction: Reduced = ..., n_threads: int | None = ..., loss_out: None = ...,
+                      gradient_out: Array | None = ...) -> tuple[float, Array]: ...
+
+    @overload
+    def loss_gradient(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                      reduction: Literal["none"], n_threads: int | None = ..., loss_out: Array | None = ...,
+                      gradient_out: Array | None = ...) -> tuple[Array, Array]: ...
 
     def loss_gradient(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
                       reduction: Reduction = "mean", n_threads: int | None = None, loss_out: Array | None = None,
@@ -194,6 +220,18 @@ class Loss(BaseLoss):
         """
         return self._evaluator.evaluate(_GRADIENT | _HESSIAN, y_true, y_pred, sample_weight, reduction, n_threads, None,
                                         gradient_out, hessian_out)
+
+    @overload
+    def loss_gradient_hessian(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                              reduction: Reduced = ..., n_threads: int | None = ..., loss_out: None = ...,
+                              gradient_out: Array | None = ..., hessian_out: Array | None = ...
+                              ) -> tuple[float, Array, Array]: ...
+
+    @overload
+    def loss_gradient_hessian(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = ...,
+                              reduction: Literal["none"], n_threads: int | None = ..., loss_out: Array | None = ...,
+                              gradient_out: Array | None = ..., hessian_out: Array | None = ...
+                              ) -> tuple[Array, Array, Array]: ...
 
     def loss_gradient_hessian(self, y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
                               reduction: Reduction = "mean", n_threads: int | None = None,

@@ -242,6 +242,7 @@ def test_the_docstring_example(pyplot):
     ({"loss": np.square}, TypeError, "loss must be a Loss or the name of one"),
     ({"loss": fl.Huber}, TypeError, "loss must be a Loss or the name of one"),
     ({"loss": "huber", "outputs": ("loss", "third")}, ValueError, "outputs must be .* got 'third'"),
+    ({"loss": "huber", "outputs": ()}, ValueError, "outputs is empty: give at least one of loss, gradient, hessian"),
     ({"loss": "huber", "grid_resolution": 1}, ValueError, "grid_resolution must be at least 2, got 1"),
     ({"loss": "huber", "x_range": (1, 1)}, ValueError, "x_range must be .* got \\(1, 1\\)"),
     ({"loss": "huber", "x_range": (0, np.inf)}, ValueError, "x_range\\[1\\] must be finite, got inf"),

@@ -1050,6 +1050,8 @@ def test_wrong_targets():
         fl.LinearRegressor("poisson").fit(X, Y)
     with pytest.raises(ValueError, match="class_weight has 3 classes, and y has 2"):
         fl.LinearClassifier(class_weight=fl.DynamicClassWeight(3)).fit(X, LABELS)
+    with pytest.raises(ValueError, match="class_weight has 2 classes, and y has 3"):
+        fl.LinearClassifier(class_weight=fl.DynamicClassWeight(2)).partial_fit(X, CLASSES, [0, 1, 2])
     with pytest.raises(ValueError, match=r"[Ss]ample.weight"):
         fl.LinearRegressor().fit(X, Y, np.zeros(N))
     with pytest.raises(ValueError, match=r"[Nn]egative"):
@@ -1083,7 +1085,7 @@ def test_set_params_makes_a_new_loss():
     assert model.alpha == 1.0
     assert model.get_params()["loss__delta"] == 3.0
     assert clone(model).loss == fl.Huber(3.0)
-    with pytest.raises(TypeError, match="nothing"):
+    with pytest.raises(ValueError, match=r"loss__nothing is no parameter: loss Huber\(delta=3.0\) has loss__delta"):
         model.set_params(loss__nothing=1)
 
 
