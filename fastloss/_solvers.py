@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -46,9 +47,22 @@ class Found(NamedTuple):
     trouble: str = ""
 
 
+def solve_reshaped(solve: Callable[..., Found], root: Vector | None, problem: Problem, start: Vector, null: Vector,
+                   tol: float, max_iter: int, watch: Progress) -> Found:
+    """What `lbfgs` or `bfgs` finds in the coordinates R·coef of each row of coefficients, for a root R, an upper
+    triangle: where RᵀR is near their Hessian, the scales and correlations of features do not matter, as they do not to
+    Newton's method."""
+    if root is None:
+        return solve(problem, start, null, tol, max_iter, watch)
+    reshaped = Reshaped(problem, root)
+    null_inside = reshaped.enter(null)
+    start_inside = null_inside if start is null else reshaped.enter(start)
+    found = solve(reshaped, start_inside, null_inside, tol, max_iter, watch)
+    return found._replace(coef=reshaped.leave(found.coef))
+
+
 class Reshaped:
-    """A problem in the coordinates R·coef of each row of coefficients, for an upper triangle R: where RᵀR is near their
-    Hessian, the scales and correlations of features do not matter, as they do not to Newton's method."""
+    """A problem in the coordinates of a root."""
 
     def __init__(self, problem: Problem, root: Vector) -> None:
         self._problem = problem
@@ -125,7 +139,7 @@ def newton(problem: Problem, start: Vector, null: Vector, tol: float, max_iter: 
         if len(coef) <= _DENSE:
             step = _newton_step(gradient, hessian)
         else:
-            step = _conjugate_gradients(problem, coef, gradient, scale)
+            step = _conjugate_gradients(problem, coef, gradient, scale or 1.0)
         slope = float(gradient @ step)
         if -slope <= 8 * _EPS * abs(value):  # what it gains is lost in rounding: no use to look
             return Found(coef + step, value, n_iter + 1)

@@ -242,15 +242,8 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
                 go_on = bool(found.trouble) and n_iter < self.max_iter
             if go_on:
                 solve = _solvers.bfgs if kinks or bounded else _solvers.lbfgs
-                root = self._root(data, theta)
-                if root is None:
-                    found = solve(problem, start, null, self.tol, self.max_iter - n_iter, watch)
-                else:
-                    reshaped = _solvers.Reshaped(problem, root)
-                    inside = reshaped.enter(null)
-                    found = solve(reshaped, inside if start is null else reshaped.enter(start), inside, self.tol,
-                                  self.max_iter - n_iter, watch)
-                    found = found._replace(coef=reshaped.leave(found.coef))
+                found = _solvers.solve_reshaped(solve, self._root(data, theta), problem, start, null, self.tol,
+                                                self.max_iter - n_iter, watch)
                 n_iter += found.n_iter
         if found.trouble:
             self._warn(found.trouble)
