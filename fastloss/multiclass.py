@@ -405,7 +405,7 @@ class KLDivergence(RowLoss):
     Parameters
     ----------
     temperature : float > 0, default 1.0
-        T; with logits, of which (z - max z)/T are rounded.
+        T; with logits, of which (z - max z)/T are rounded, but for powers of 2.
     log_target : bool, default False
         Whether y_true, of shape (n, C), has log t; -inf for t = 0.
     inputs : {"logits", "probabilities", "log_probabilities"}, default "logits"

@@ -418,7 +418,8 @@ ROW_INSTANCES = [
     *(fl.Focal(gamma, inputs=inputs) for inputs in PROBABILITIES for gamma in (0.0, 0.3, 0.5, 1.0, 2.0, 2.5)),
     *(fl.MulticlassHinge(variant, margin, power) for variant in ("crammer_singer", "weston_watkins")
       for margin, power in ((1.0, 1), (0.0, 1), (1.0, 2), (2.5, 2))),
-    fl.KLDivergence(), fl.KLDivergence(temperature=3.0), fl.KLDivergence(0.7), fl.KLDivergence(log_target=True),
+    fl.KLDivergence(), *(fl.KLDivergence(temperature) for temperature in (3.0, 0.7, 2.0)),
+    fl.KLDivergence(log_target=True),
     fl.KLDivergence(2.5, log_target=True),
     *(fl.KLDivergence(inputs=inputs, log_target=log) for inputs in PROBABILITIES for log in (False, True)),
     *(cls(inputs) for cls in (fl.JensenShannon, fl.Brier) for inputs in ("logits", *PROBABILITIES)),

@@ -13,6 +13,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.math cimport frexp
 from libc.string cimport memcpy, memset
 
 from . cimport math
@@ -467,10 +468,12 @@ cdef void exponentiate_targets(Group* group, real* unused) noexcept nogil:
 
 
 cdef void adjust(const RowJob* job, const Group* group, real* unused) noexcept nogil:
-    """Adds logit_adjustment; takes away the largest score, where only differences count, and divides by the
-    temperature."""
+    """Adds logit_adjustment, divides by the temperature: differences from the largest score, for which alone the
+    rounding then counts, or where there is none, by a power of 2, the scores."""
     cdef real temperature = <real>job.temperature
     cdef real most
+    cdef int exponent
+    cdef bint exact = frexp(temperature, &exponent) == 0.5
     cdef real* z
     cdef Py_ssize_t i, c
     for i in range(group.rows):
@@ -480,8 +483,8 @@ cdef void adjust(const RowJob* job, const Group* group, real* unused) noexcept n
             if job.adjustment != NULL:
                 z[0] += <real>job.adjustment[c]
             most = larger(z[0], most)
-        if temperature == <real>1 or most - most != <real>0:
-            continue
+        if most - most != <real>0 or exact:
+            most = <real>0
         for c in range(group.classes):
             z = element(group, &group.scores, i, c, unused)
             z[0] = (z[0] - most) / temperature
