@@ -51,6 +51,20 @@ def test_same_bits_run_after_run_and_process_after_process():
     assert len({run(code, PYTHONHASHSEED="0", OMP_NUM_THREADS=n) for n in ("1", "2", "2", "8")}) == 1
 
 
+@pytest.mark.parametrize(("asked", "count"), [
+    ({}, "10000"), ({"OMP_WAIT_POLICY": "passive"}, "0"), ({"GOMP_SPINCOUNT": "77"}, "77"),
+])
+def test_threads_sleep_soon_unless_asked(asked, count):
+    code = "import fastloss, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = os.environ | asked | {"OMP_DISPLAY_ENV": "VERBOSE"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, check=True, text=True, timeout=60,
+                           capture_output=True)
+    if "GOMP_SPINCOUNT" not in found.stderr:
+        pytest.skip("not built with GCC's OpenMP")
+    assert f"GOMP_SPINCOUNT = '{count}'" in found.stderr
+    assert found.stdout.strip() == str(asked.get("GOMP_SPINCOUNT"))  # and nobody else's environment has changed
+
+
 def test_set_and_get_num_threads():
     default = fl.get_num_threads()
     assert 1 <= default <= CPUS

@@ -9,9 +9,18 @@ import importlib
 import os
 from types import ModuleType
 
-from . import _driver
-from ._driver import Evaluator as Evaluator
-from ._driver import RowEvaluator as RowEvaluator
+# How long threads wait for work before they sleep, in turns of a loop: about 0.2 ms. GCC's OpenMP reads it when it is
+# loaded, which is now; its own choice are milliseconds, in which they use up the time that other processes would leave
+# them when there is work: on a busy machine small fits took up to 40 times as long.
+_BRIEF = {} if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys() else {"GOMP_SPINCOUNT": "10000"}
+os.environ.update(_BRIEF)
+try:
+    from . import _driver
+    from ._driver import Evaluator as Evaluator
+    from ._driver import RowEvaluator as RowEvaluator
+finally:
+    for _name in _BRIEF:
+        del os.environ[_name]
 
 _LEVEL = _driver.x86_64_level()
 # Best first: those this CPU runs.
