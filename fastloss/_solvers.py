@@ -2,7 +2,8 @@
 
 All end where no entry of the gradient exceeds `tol` times the largest one of the null model, which has an intercept
 alone; at a kink the gradient does not shrink, and there they end when the objective has all but stopped falling. The
-entries are compared in coordinates in which the units of features do not matter.
+entries are compared in coordinates in which the units of features do not matter: Newton's method takes them from its
+Hessian, `solve_reshaped` from its root. `null` is the null model's coefficients, where the start is another.
 """
 
 from __future__ import annotations
@@ -39,56 +40,60 @@ class Problem(Protocol):
 
 
 class Found(NamedTuple):
-    """Where a solver ended, and what kept it from converging, if anything did."""
+    """Where a solver ended, what kept it from converging, if anything did, and whether another may go on."""
 
     coef: Vector
     loss: float
     n_iter: int
     trouble: str = ""
+    go_on: bool = False
 
 
-def solve_reshaped(solve: Callable[..., Found], root: Vector | None, problem: Problem, start: Vector, null: Vector,
-                   tol: float, max_iter: int, watch: Progress) -> Found:
-    """What `lbfgs` or `bfgs` finds in the coordinates R·coef of each row of coefficients, for a root R, an upper
-    triangle: where RᵀR is near their Hessian, the scales and correlations of features do not matter, as they do not to
-    Newton's method."""
+def solve_reshaped(solve: Callable[..., Found], root: Vector | None, problem: Problem, start: Vector,
+                   null: Vector | None, tol: float, max_iter: int, watch: Progress) -> Found:
+    """What `lbfgs` or `bfgs` finds in the coordinates R·(coef - start) of each row of coefficients, for a root R, an
+    upper triangle: where RᵀR is near their Hessian, the scales and correlations of features do not matter, as they do
+    not to Newton's method."""
     if root is None:
         return solve(problem, start, null, tol, max_iter, watch)
-    reshaped = Reshaped(problem, root)
-    null_inside = reshaped.enter(null)
-    start_inside = null_inside if start is null else reshaped.enter(start)
-    found = solve(reshaped, start_inside, null_inside, tol, max_iter, watch)
+    reshaped = Reshaped(problem, root, start)
+    null = None if null is None else reshaped.enter(null)
+    found = solve(reshaped, np.zeros(len(start)), null, tol, max_iter, watch)
     return found._replace(coef=reshaped.leave(found.coef))
 
 
 class Reshaped:
-    """A problem in the coordinates of a root."""
+    """A problem in the coordinates of a root, from where it starts: so that no rounding moves the start."""
 
-    def __init__(self, problem: Problem, root: Vector) -> None:
+    def __init__(self, problem: Problem, root: Vector, start: Vector) -> None:
         self._problem = problem
         self._root = root
+        self._start = start
 
     def enter(self, coef: Vector) -> Vector:
-        return np.asarray(coef.reshape(-1, len(self._root)) @ self._root.T).ravel()
+        return np.asarray((coef - self._start).reshape(-1, len(self._root)) @ self._root.T).ravel()
 
-    def leave(self, coef: Vector, transposed: bool = False) -> Vector:
+    def leave(self, inside: Vector) -> Vector:
+        return self._start + self._divide(inside, transposed=False)
+
+    def loss_gradient(self, inside: Vector) -> tuple[float, Vector]:
+        value, gradient = self._problem.loss_gradient(self.leave(inside))
+        return value, self._divide(gradient, transposed=True)
+
+    def _divide(self, vector: Vector, transposed: bool) -> Vector:
         from scipy.linalg import solve_triangular  # type: ignore[import-untyped]  # here: importing it takes long
 
-        rows = coef.reshape(-1, len(self._root)).T
-        return solve_triangular(self._root, rows, trans=int(transposed), check_finite=False).T.ravel()
-
-    def loss_gradient(self, coef: Vector) -> tuple[float, Vector]:
-        value, gradient = self._problem.loss_gradient(self.leave(coef))
-        return value, self.leave(gradient, transposed=True)
+        rows = vector.reshape(-1, len(self._root)).T
+        return np.asarray(solve_triangular(self._root, rows, trans=int(transposed), check_finite=False).T.ravel())
 
 
-def lbfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, max_iter: int,
+def lbfgs(problem: Problem | Reshaped, start: Vector, null: Vector | None, tol: float, max_iter: int,
           watch: Progress) -> Found:
     """SciPy's L-BFGS-B."""
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
     value, gradient = problem.loss_gradient(start)
-    flat = tol * _largest(gradient if start is null else problem.loss_gradient(null)[1])
+    flat = tol * _largest(gradient if null is None else problem.loss_gradient(null)[1])
     if _largest(gradient) <= flat:
         return Found(start, value, 0)
     first = [(value, gradient)]
@@ -110,12 +115,12 @@ def lbfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, 
     if _largest(gradient) <= flat:
         return Found(found.x, found.fun, found.nit)
     if found.status == 1:
-        return Found(found.x, found.fun, found.nit, _too_many(max_iter))
+        return Found(found.x, found.fun, found.nit, too_many(max_iter))
     slope = float(found.jac @ (found.hess_inv @ found.jac))
     return Found(found.x, found.fun, found.nit, _stall(found.fun, gradient, slope, flat))
 
 
-def newton(problem: Problem, start: Vector, null: Vector, tol: float, max_iter: int, watch: Progress) -> Found:
+def newton(problem: Problem, start: Vector, null: Vector | None, tol: float, max_iter: int, watch: Progress) -> Found:
     """Newton's method: steps by the whole Hessian for few coefficients, by conjugate gradients for many; each is
     shortened until the objective falls. Where that takes more than _SHORTEST, the Hessian says nothing about the loss
     (as where all residuals of a Huber loss are large), and another method does better."""
@@ -128,7 +133,7 @@ def newton(problem: Problem, start: Vector, null: Vector, tol: float, max_iter: 
             gradient = problem.loss_gradient(coef)[1]
         if n_iter == 0:
             units = _units(np.diag(hessian)) if len(coef) <= _DENSE else 1.0
-            scale = _largest((gradient if start is null else problem.loss_gradient(null)[1]) / units)
+            scale = _largest((gradient if null is None else problem.loss_gradient(null)[1]) / units)
             flat = tol * scale
         if _largest(gradient / units) <= flat:
             return Found(coef, value, n_iter)
@@ -150,12 +155,12 @@ def newton(problem: Problem, start: Vector, null: Vector, tol: float, max_iter: 
                 break
             size /= 2
         if not lower < value:
-            return Found(coef, value, n_iter, _stall(value, gradient / units, slope, flat))
+            return Found(coef, value, n_iter, _stall(value, gradient / units, slope, flat), go_on=True)
         coef, value = coef + size * step, lower
         watch(value)
         if size < _SHORTEST:
-            return Found(coef, value, n_iter + 1, f"a step of Newton's method had to be shortened to {size:.1g}")
-    return Found(coef, value, max_iter, _too_many(max_iter))
+            return Found(coef, value, n_iter + 1, "steps of Newton's method had to be shortened too much", go_on=True)
+    return Found(coef, value, max_iter, too_many(max_iter))
 
 
 def _newton_step(gradient: Vector, hessian: Vector) -> Vector:
@@ -198,7 +203,8 @@ def _conjugate_gradients(problem: Problem, coef: Vector, gradient: Vector, scale
     return step
 
 
-def bfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, max_iter: int, watch: Progress) -> Found:
+def bfgs(problem: Problem | Reshaped, start: Vector, null: Vector | None, tol: float, max_iter: int,
+         watch: Progress) -> Found:
     """BFGS with a line search for weak Wolfe conditions, which goes on where a loss has kinks, and turns back at the
     end of a loss's domain.
 
@@ -211,7 +217,7 @@ def bfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, m
     coef = start
     value, gradient = problem.loss_gradient(coef)
     first = value
-    flat = tol * _largest(gradient if start is null else problem.loss_gradient(null)[1])
+    flat = tol * _largest(gradient if null is None else problem.loss_gradient(null)[1])
     inverse = _InverseHessian(len(coef))
     values: deque[float] = deque([value], maxlen=min(len(coef), _DENSE) + 11)
     around: list[Vector] = []
@@ -222,7 +228,7 @@ def bfgs(problem: Problem | Reshaped, start: Vector, null: Vector, tol: float, m
             trouble = ""
             break
         if n_iter == max_iter:
-            trouble = _too_many(max_iter)
+            trouble = too_many(max_iter)
             break
         if around:
             shortest = _shortest([gradient, *around])
@@ -330,7 +336,7 @@ def _largest(gradient: Vector) -> float:
     return float(np.abs(gradient).max())
 
 
-def _too_many(max_iter: int) -> str:
+def too_many(max_iter: int) -> str:
     return f"{max_iter} iterations (max_iter) were not enough"
 
 

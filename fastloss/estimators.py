@@ -176,7 +176,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
                 flat = LinearLoss("squared_error", data.X, mean, fit_intercept=False, sample_weight=data.weight,
                                   n_threads=self.n_threads)
                 theta = theta.ravel()
-                found = _solvers.lbfgs(flat, theta, theta, 1e-6, 1000, _solvers.Progress("", 0, 0))
+                found = _solvers.lbfgs(flat, theta, None, 1e-6, 1000, _solvers.Progress("", 0, 0))
                 theta = found.coef.reshape(shape)
             return theta
         loss = _start_loss(data.loss)
@@ -215,14 +215,13 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
 
     def _minimise(self, data: Data) -> None:
         """Fits by a solver that sees all data in each iteration."""
-        loss_function = data.loss
-        data = _weighed_by_column(data)
-        problem = LinearLoss(data.loss, data.X, data.y, sample_weight=data.weight, l2=self.alpha / _columns(data),
-                             fit_intercept=bool(self.fit_intercept), n_classes=data.n_classes, n_threads=self.n_threads)
-        theta = self._start(data)
-        null = start = theta.ravel()
+        own = _weighed_by_column(data)
+        problem = LinearLoss(own.loss, own.X, own.y, sample_weight=own.weight, l2=self.alpha / _columns(own),
+                             fit_intercept=bool(self.fit_intercept), n_classes=own.n_classes, n_threads=self.n_threads)
+        theta = self._start(own)
+        start, null = theta.ravel(), None
         if self.warm_start and hasattr(self, "coef_"):
-            start = self._previous(theta).ravel()
+            start, null = self._previous(theta).ravel(), start
         bounded = np.isfinite(data.loss.domain).any()
         if bounded and not np.isfinite(problem.loss(start)):
             raise ValueError(f"the objective is not finite at the start of the fit: loss {data.loss!r} needs scores in "
@@ -234,21 +233,20 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
         if newton and kinks:
             raise ValueError(f"solver='newton' needs a loss without kinks, and {data.loss!r} has some: use 'lbfgs', "
                              f"which then is BFGS")
-        n_iter, go_on = 0, True
+        n_iter = 0
         with blas_threads(1), _solvers.Progress(type(self).__name__, self.max_iter, self.verbose) as watch:
             if newton:
                 found = _solvers.newton(problem, start, null, self.tol, self.max_iter, watch)
-                start, n_iter = found.coef, found.n_iter
-                go_on = bool(found.trouble) and n_iter < self.max_iter
-            if go_on:
+                start, null, n_iter = found.coef, theta.ravel(), found.n_iter
+            if not newton or (found.trouble and found.go_on and n_iter < self.max_iter):
                 solve = _solvers.bfgs if kinks or bounded else _solvers.lbfgs
-                found = _solvers.solve_reshaped(solve, self._root(data, theta), problem, start, null, self.tol,
+                found = _solvers.solve_reshaped(solve, self._root(own, theta), problem, start, null, self.tol,
                                                 self.max_iter - n_iter, watch)
                 n_iter += found.n_iter
         if found.trouble:
-            self._warn(found.trouble)
+            self._warn(_solvers.too_many(self.max_iter) if n_iter == self.max_iter else found.trouble)
         self.loss_, self.n_iter_, self.t_, self._velocity = found.loss, max(n_iter, 1), 0, None
-        self._store(found.coef.reshape(theta.shape), data._replace(loss=loss_function))
+        self._store(found.coef.reshape(theta.shape), data)
 
     def _root(self, data: Data, null: Vector) -> Vector | None:
         """A Cholesky factor that makes of features what L-BFGS and BFGS like: R with RᵀR near the Hessian of the null
@@ -308,7 +306,7 @@ class _LinearModel(BaseEstimator):  # type: ignore[misc]
                 if self.learning_rate != "adaptive" or eta0 < _SMALLEST * self.eta0:
                     break
             else:
-                self._warn(_solvers._too_many(self.max_iter))
+                self._warn(_solvers.too_many(self.max_iter))
         self.loss_, self.t_, self._velocity = value, state.steps, None
         self._store(state.theta, data)
 
@@ -482,7 +480,7 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         `partial_fit`, before each step, and is updated once with y by other solvers. Its classes are in the order of
         ``classes_``. For multi-label y it is the class weight of the loss instead: of the labels 0 and 1 of each
         column, a dict, an array (k, 2), "balanced" for each column, or a DynamicClassWeight(2) of all columns; of the
-        columns, for MultilabelMargin.
+        columns, for MultilabelMargin. (By "sgd" such weights are relative to 1, beside alpha.)
     fit_intercept : bool, default True
         Whether scores have an intercept.
     solver : {"auto", "lbfgs", "newton", "sgd"}, default "auto"
@@ -493,8 +491,8 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         and a ConvergenceWarning ("sgd", or a loss without kinks such as `SquaredHinge`, then serves better).
         "newton" is Newton's method, by Cholesky decomposition for up to 1000 coefficients, and by conjugate gradients
         for more. Where the Hessian is not positive definite the absolute values of its eigenvalues are taken; a line
-        search secures descent, and where it must shorten a step a thousandfold, as where all residuals of `Huber` are
-        large, "lbfgs" goes on from there. Not for losses with kinks.
+        search secures descent, and where it finds no step, or only one a thousand times shorter, as where all residuals
+        of `Huber` are large, "lbfgs" goes on from there. Not for losses with kinks.
         "sgd" is gradient descent by mini-batches with momentum, for data that all other solvers take too long for.
         "auto" is "newton" for up to 256 coefficients, at most 2^22 by the number of samples, and losses without kinks
         (but not for `Sharp`, whose Hessian is 0 at the start); "sgd" for hinges of margin 0, such as `Perceptron`,
@@ -505,9 +503,10 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
     tol : float >= 0, default 1e-6
         A fit has converged when no entry of the gradient is larger than ``tol`` times the largest of the null model,
         which has an intercept alone, about the best, or when rounding hides what is left to gain. (Entries are compared
-        as if features had equal scales, where their Hessian is at hand.) Of losses with
-        kinks, whose gradient does not shrink: when the objective has fallen by at most ``tol`` of itself in as many
-        iterations as there are coefficients and ten. Of "sgd": see ``learning_rate``. Otherwise a ConvergenceWarning.
+        in coordinates in which features are alike: of "newton" with up to 1000 coefficients, of "lbfgs" with up to 1000
+        dense features; else as they are, so scale the features.) Of losses with kinks, whose gradient does not shrink:
+        when the objective has fallen by at most ``tol`` of itself in as many iterations as there are coefficients and
+        ten. Of "sgd": see ``learning_rate``. Otherwise a ConvergenceWarning.
     warm_start : bool, default False
         Whether `fit` starts from the coefficients of the last one.
     batch_size : int >= 1, default 64
@@ -689,12 +688,12 @@ class LinearClassifier(ClassifierMixin, _LinearModel):  # type: ignore[misc]
         self
         """
         self._check()
-        first = not hasattr(self, "classes_")
+        first = not hasattr(self, "coef_")
         loss = self._get_loss() if first else self.loss_function_
         X, y = self._arrays(X, y, reset=first)
         labels = self._labels(loss, y)
         if not first and (labels.ndim == 2) != self._multilabel:
-            raise ValueError(f"y has shape {labels.shape}, and the first call of partial_fit had "
+            raise ValueError(f"y has shape {labels.shape}, and what was fitted before had "
                              f"{'an indicator matrix' if self._multilabel else 'class labels (n,)'}: it must stay so")
         if labels.ndim == 2:
             classes = np.arange(labels.shape[1])

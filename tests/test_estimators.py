@@ -438,6 +438,20 @@ def test_targets_that_are_large_beside_the_units_of_a_loss(loss):
     assert model.loss_ <= fl.get(loss)(y, other.predict(design)) + 0.5e-4 * (other.coef_**2).sum()
 
 
+@pytest.mark.parametrize("loss", ["mae", "mse", fl.Quantile(0.5), fl.AbsolutePercentageError(), "squared_log_error"],
+                         ids=str)
+def test_a_start_at_the_minimum_is_the_end(loss):
+    design = np.random.default_rng(0).normal(size=(300, 3))
+    for constant in np.arange(0.25, 15, 0.75):
+        model = fl.LinearRegressor(loss, solver="lbfgs").fit(design, np.full(300, constant))
+        assert model.n_iter_ == 1 and model.loss_ <= 1e-25
+
+
+def test_newton_says_that_derivatives_left_the_range():
+    with pytest.warns(ConvergenceWarning, match="its derivatives left the range of numbers"):
+        fl.LinearRegressor(fl.GaussianNLL(), alpha=0, max_iter=200).fit(X, np.full(N, 3.0))
+
+
 def test_kinks_whose_gradients_cannot_be_combined_end_in_a_warning(monkeypatch):
     def nnls(*_):
         raise RuntimeError("Maximum number of iterations reached.")
@@ -503,7 +517,7 @@ def test_solvers_for_many_coefficients_reach_the_same(monkeypatch, loss, y):
     assert_allclose(many.coef_, dense.coef_, rtol=1e-5, atol=1e-7)
     problem = fl.LinearLoss(loss, X, y, l2=0.01)
     start = np.zeros(problem.n_coef)
-    found = _solvers.bfgs(problem, start, start, 1e-8, 1000, _solvers.Progress("", 0, 0))
+    found = _solvers.bfgs(problem, start, None, 1e-8, 1000, _solvers.Progress("", 0, 0))
     assert found.trouble == ""
     assert found.loss == pytest.approx(dense.loss_, rel=1e-10)
 
@@ -535,7 +549,7 @@ def test_newton_goes_down_where_the_hessian_is_not_positive_definite():
     problem = fl.LinearLoss(loss, X, Y, l2=0.01)
     start = np.append(np.full(D, 0.5), 2.0)
     assert np.linalg.eigvalsh(problem.gradient_hessian(start)[1])[0] < 0
-    found = _solvers.newton(problem, start, start, 1e-9, 100, _solvers.Progress("", 0, 0))
+    found = _solvers.newton(problem, start, None, 1e-9, 100, _solvers.Progress("", 0, 0))
 
     def objective(theta):
         return loss(Y, X @ theta[:D] + theta[D]) + 0.01 / 2 * (theta[:D] ** 2).sum()

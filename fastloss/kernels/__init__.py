@@ -19,8 +19,8 @@ try:
     from ._driver import Evaluator as Evaluator
     from ._driver import RowEvaluator as RowEvaluator
 finally:
-    for _name in _BRIEF:
-        del os.environ[_name]
+    if _BRIEF:
+        del os.environ["GOMP_SPINCOUNT"]
 
 _LEVEL = _driver.x86_64_level()
 # Best first: those this CPU runs.
