@@ -468,8 +468,8 @@ cdef void exponentiate_targets(Group* group, real* unused) noexcept nogil:
 
 
 cdef void adjust(const RowJob* job, const Group* group, real* unused) noexcept nogil:
-    """Adds logit_adjustment, divides by the temperature: differences from the largest score, for which alone the
-    rounding then counts, or where there is none, by a power of 2, the scores."""
+    """Adds logit_adjustment, and divides by the temperature; where that rounds (not by a power of 2), after taking the
+    largest score away, so that the size of the scores does not count."""
     cdef real temperature = <real>job.temperature
     cdef real most
     cdef int exponent
