@@ -2,6 +2,7 @@
 
 import mpmath
 import numpy as np
+import pytest
 
 DTYPES = (np.float32, np.float64)
 
@@ -34,6 +35,15 @@ def ulp(x, dtype):
     """The spacing of numbers around the mpf x; that of subnormals for anything smaller."""
     exponent = max(mpmath.mag(x) - _DIGITS[dtype], _LOWEST_EXPONENT[dtype]) if x else _LOWEST_EXPONENT[dtype]
     return mpmath.ldexp(1, exponent)
+
+
+def wider(dtype):
+    """A format with more digits, for numbers so many that mpmath would be too slow."""
+    if dtype == np.float32:
+        return np.float64
+    if np.finfo(np.longdouble).nmant < 60:
+        pytest.skip("long double is no wider than double here")
+    return np.longdouble
 
 
 def ulps(got, exact, dtype, scale=None):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastloss as fl
-from floats import DTYPES, ulps
+from fastloss import kernels
+from floats import DTYPES, ulps, wider
 from reference import INSTANCES, PAIRS, exact, hard_pairs, limit, predictions, targets
 
 OUTPUTS = ("loss", "gradient", "hessian")
@@ -36,6 +37,41 @@ def test_errors_in_ulp(loss, dtype):
     seed = (INSTANCES + PAIRS).index(loss)  # other samples for each
     for output, (error, y, z, got, expected) in worst_errors(loss, dtype, 300, seed).items():
         assert error <= limit(loss), f"{output} at ({y!r}, {z!r}) is {got!r}: {error:.2f} ulp off {expected}"
+
+
+def roots(c, r):
+    """Of `PseudoHuber`, and over c² of `Robust(1)`."""
+    s = np.sqrt(c * c + r * r)
+    return c * r * r / (s + c), c * r / s, (c / s) ** 3
+
+
+def arctan(c, r):
+    """Of `Sharp("arctan")`, for a positive label."""
+    two_over_pi = type(c)("0.63661977236758134307553505349005744813783858296182")
+    square = c * c + r * r
+    return None, -two_over_pi * c / square, 2 * two_over_pi * c * r / square**2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("make", "formula", "per_square"), [
+    (fl.PseudoHuber, roots, False), (lambda c: fl.Robust(1.0, c), roots, True),
+    (lambda c: fl.Sharp("arctan", c), arctan, False)], ids=["PseudoHuber", "Robust(1)", "Sharp arctan"])
+def test_many_parameters(make, formula, per_square, dtype):
+    # roundings of a parameter move all numbers the same way: a few of them do not tell
+    rng = np.random.default_rng(0)
+    limit = 4 if kernels.ISA in ("x86-64-v3", "x86-64-v4") else 4.5  # rare ones, without fused multiply-add
+    for parameter in [1.99, 1e3, *10 ** rng.uniform(-2, 2, 30)]:
+        c = dtype(parameter).astype(wider(dtype))
+        z = (rng.normal(size=20_000) * c * 10 ** rng.uniform(-2, 2, 20_000)).astype(dtype)
+        y = np.ones(z.shape, dtype) if formula is arctan else rng.normal(size=z.shape).astype(dtype)
+        r = z.astype(c.dtype) - (0 if formula is arctan else y)
+        got = make(float(c)).loss_gradient_hessian(y, z, reduction="none")
+        for output, numbers, expected in zip(OUTPUTS, got, formula(c, r), strict=True):
+            if expected is None:
+                continue
+            expected = expected / c / c if per_square else expected
+            error = np.abs(numbers - expected) / np.spacing(np.abs(expected).astype(dtype))
+            assert error.max() <= limit, (output, parameter, float(z[error.argmax()]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -16,7 +16,7 @@ import pytest
 from mpmath import mpf
 
 import fastloss as fl
-from floats import DTYPES, ulps
+from floats import DTYPES, ulps, wider
 from reference import scaled
 from reference_rows import (
     ROW_INSTANCES,
@@ -81,15 +81,6 @@ def check(loss, dtype, rows):
 @pytest.mark.parametrize(("loss", "n_classes"), EVERYTHING, ids=repr)
 def test_errors_in_ulp(loss, n_classes, dtype):
     check(loss, dtype, {n_classes: 18} if n_classes else ROWS)
-
-
-def wider(dtype):
-    """For many rows, of which mpmath is too slow."""
-    if dtype == np.float32:
-        return np.float64
-    if np.finfo(np.longdouble).nmant < 60:
-        pytest.skip("long double is no wider than double here")
-    return np.longdouble
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

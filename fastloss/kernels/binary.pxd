@@ -5,10 +5,9 @@
 # with by the sweep, but for NaNPassingLoss.
 
 from .math cimport (
-    absolute, atan_tail, difference_rest, exp_in, exp_lifted_sum, kept_if, log, log1p, log1p_unit_part, log_high,
-    log_reduced, mad,
-    mantissa_sum, near_unit_quotients, positive_part, power_of, product_rest, quotient_by, reciprocal_power, smallest,
-    sqrt, times_two_over_pi, unit_quotients, unlift, with_sign_times,
+    absolute, atan_tail, difference_rest, exp_in, exp_lifted_sum, kept_if, log, log1p, log1p_unit, log1p_unit_rest,
+    log_high, log_reduced, mad, mantissa_sum, positive_part, power_of, product_rest, reciprocal_power, smallest, sqrt,
+    times_two_over_pi, unit_reciprocal, unlift, with_sign_times,
 )
 from .types cimport real
 
@@ -129,12 +128,12 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef bint far
 
     if BinaryLoss is BinaryCrossEntropy:
-        binary_cross_entropy(z, e, lifted, label, one - label, one, False, loss, gradient, hessian)
+        binary_cross_entropy(z, e, lifted, label, one - label, one, loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyAdjusted:
         soft_positive = smoothed(label, <real>p.label_smoothing)
         soft_negative = smoothed(one - label, <real>p.label_smoothing)
-        binary_cross_entropy(z, e, lifted, v * soft_positive, soft_negative, mad(v, soft_positive, soft_negative), True,
+        binary_cross_entropy(z, e, lifted, v * soft_positive, soft_negative, mad(v, soft_positive, soft_negative),
                              loss, gradient, hessian)
 
     elif BinaryLoss is BinaryCrossEntropyProbabilities:
@@ -217,24 +216,23 @@ cdef inline real smoothed(real share, real label_smoothing) noexcept nogil:
 
 
 cdef inline void binary_cross_entropy(real z, real e, real lifted, real positive, real negative, real both,
-                                      bint rounded, real* loss, real* gradient, real* hessian) noexcept nogil:
+                                      real* loss, real* gradient, real* hessian) noexcept nogil:
     # positive·softplus(-z) + negative·softplus(z), with softplus(±z) = log1p(e^-|z|) + max(±z, 0): no term cancels.
-    # Its slope is (high + low·e)/(1 + e), for high the slope far out on z's side of 0, low on the other. Where these
-    # have been `rounded`, the rest is computed more closely.
+    # Its slope is (high + low·e)/(1 + e), for high the slope far out on z's side of 0, low on the other.
     cdef real zero = <real>0
     cdef real minus = -positive
-    cdef real high, low, s, reciprocal, curved, straight, bent
+    cdef real one = <real>1
+    cdef real high, low, curved, straight, bent
     if z >= zero:
         high, low = negative, minus
     else:
         high, low = minus, negative
-    reciprocal = near_unit_quotients(e, &s) if rounded else unit_quotients(e, &s)
-    curved = both * mad(-s, log1p_unit_part(e, s), e)
+    curved = both * log1p_unit(e)
     straight = mad(z, high, curved)
     loss[0] = curved if high == zero else straight  # not inf·0
-    gradient[0] = mad(low, e, high) * reciprocal
+    gradient[0] = mad(low, e, high) / (one + e)
     # e may be subnormal, and multiplied by a large weight
-    bent = quotient_by(lifted, mad(e, e + <real>2, <real>1), reciprocal * reciprocal)
+    bent = lifted / mad(e, e + <real>2, one)
     hessian[0] = unlift(both) * bent if both > <real>1 else unlift(both * bent)
 
 
@@ -274,8 +272,7 @@ cdef inline void binary_cross_entropy_probabilities(
 cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real bit_4) noexcept nogil:
     """sigmoid(-m)^gamma for gamma = bit_1 + 2·bit_2 + 4·bit_4 up to 4, from e = exp(-|m|)."""
     cdef real one = <real>1
-    cdef real s
-    cdef real q = (e if m > <real>0 else one) * near_unit_quotients(e, &s)
+    cdef real q = (e if m > <real>0 else one) * unit_reciprocal(e)
     cdef real q2 = q * q
     cdef real power = q if bit_1 > <real>0 else one
     power = power * q2 if bit_2 > <real>0 else power
@@ -284,9 +281,8 @@ cdef inline real focal_small_power(real m, real e, real bit_1, real bit_2, real 
 
 cdef inline real softplus_high(real m, real e, real* low) noexcept nogil:
     """log(1 + exp(m)) = high + low, to some more bits than one number holds, from e = exp(-|m|)."""
-    cdef real s, rest, log1p_e, a, high, part
-    unit_quotients(e, &s)
-    rest = s * log1p_unit_part(e, s)
+    cdef real rest = log1p_unit_rest(e)
+    cdef real log1p_e, a, high, part
     log1p_e = e - rest
     a = m if m > <real>0 else <real>0
     a = a if a < <real>1e30 else <real>1e30  # beyond what any power needs, but no 0·inf with a power of 0
@@ -309,11 +305,11 @@ cdef inline void binary_focal(real m, real e, real lifted, bint positive, real g
     cdef real one = <real>1
     cdef bint right_side = m > zero
     cdef real a = absolute(m)
-    cdef real s, q, p_t, surprise, slope, curve, bounded
-    cdef real reciprocal = near_unit_quotients(e, &s)
-    q = (e if right_side else one) * reciprocal
-    p_t = (one if right_side else e) * reciprocal
-    surprise = mad(-s, log1p_unit_part(e, s), e) + (zero if right_side else a)
+    cdef real reciprocal = unit_reciprocal(e)
+    cdef real q = (e if right_side else one) * reciprocal
+    cdef real p_t = (one if right_side else e) * reciprocal
+    cdef real surprise = log1p_unit(e) + (zero if right_side else a)
+    cdef real slope, curve, bounded
     bounded = power * surprise
     loss[0] = zero if power == zero else bounded  # not 0·inf
     slope = mad(gamma * p_t, surprise, q)
@@ -375,8 +371,7 @@ cdef inline void asymmetric_focal(real z, real e, real lifted, bint positive, re
     cdef real one = <real>1
     cdef bint right_side = z >= zero
     cdef real kept = one - clip
-    cdef real t
-    cdef real reciprocal = near_unit_quotients(e, &t)
+    cdef real reciprocal = unit_reciprocal(e)
     cdef real p = (one if right_side else e) * reciprocal
     cdef real q = (e if right_side else one) * reciprocal
     cdef real s = (mad(-clip, e, kept) if right_side else mad(e, kept, -clip)) * reciprocal
@@ -397,7 +392,7 @@ cdef inline void asymmetric_focal(real z, real e, real lifted, bint positive, re
     first = power * (b + one / rest)
     second = power * (((gamma_negative - one) * b + <real>2 * gamma_negative / rest) / s + one / rest / rest)
     # p·q may be subnormal, and multiplied by a large derivative
-    both = quotient_by(lifted, mad(e, e + <real>2, one), reciprocal * reciprocal)
+    both = lifted / mad(e, e + <real>2, one)
     slope = unlift(first * both)
     curve = unlift(mad(second, unlift(both), first * (q - p)) * both)
     binary_focal(z, e, lifted, True, gamma_positive, power, &positive_loss, &positive_gradient, &positive_hessian)
@@ -463,16 +458,16 @@ cdef inline void sharp_arctan(real m, bint positive, real epsilon,
                               real* loss, real* gradient, real* hessian) noexcept nogil:
     # phi(m) = 2/pi·atan(m/epsilon). 1 - phi is 2/pi·atan(t) + 0, 1/2 or 1 for m > 0, and 2 less that for m < 0: nothing
     # cancels. Slope 2/pi·epsilon/square, square = m² + epsilon², Hessian 4/pi·epsilon·m/square². All is scaled by c, a
-    # power of 2, so that products stay in range, and one division gives both quotients.
+    # power of 2, so that products stay in range.
     cdef real zero = <real>0
     cdef real half = <real>0.5
     cdef real one = <real>1
     cdef real a = absolute(m)
     cdef bint far = a > <real>2.414213562373095 * epsilon
     cdef bint near = a < <real>0.41421356237309503 * epsilon
-    cdef real factor = <real>(<double>0.6366197723675814 * epsilon)
+    cdef real factor = <real>times_two_over_pi(<double>epsilon, 0.0)
     cdef real least = epsilon
-    cdef real c, b, scaled, a_square, b_square, square, numerator, denominator, both, t, angle, straight, slope
+    cdef real c, b, scaled, a_square, b_square, square, numerator, denominator, t, angle, straight, slope
     cdef real part, rest
     if real is float:
         least = <float>1.1754944e-38 if least < <float>1.1754944e-38 else least
@@ -485,17 +480,15 @@ cdef inline void sharp_arctan(real m, bint positive, real epsilon,
     square = a_square + b_square
     numerator = kept_if(not near, b) - kept_if(not far, a)
     denominator = kept_if(not near, a) + kept_if(not far, b)
-    both = one / (square * denominator)
-    t = quotient_by(numerator, denominator, both * square)
+    t = numerator / denominator
     angle = times_two_over_pi(t, atan_tail(t))
     straight = kept_if(not near, half) + kept_if(far, half)
     loss[0] = (one - with_sign_times(straight, m)) + with_sign_times(angle, m)
-    both = both * denominator
-    slope = quotient_by(factor * c, square, both) * c
+    slope = factor * c / square * c
     gradient[0] = -slope if positive else slope
     # what rounding took from the square goes back in, twice
     part = square - a_square
     rest = (a_square - (square - part)) + (b_square - part)
     rest = rest + (product_rest(a, a, a_square) + product_rest(b, b, b_square))
-    slope = slope * mad(<real>-2 * rest, both, one)
+    slope = mad(slope, <real>-2 * rest / square, slope)
     hessian[0] = with_sign_times((slope + slope) * (a * c) / square, m)

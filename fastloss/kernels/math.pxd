@@ -462,7 +462,8 @@ cdef inline real exp_tail(real r) noexcept nogil:
 #   float32     max 1.28 ulp at 0x1.44f564p-1
 cdef inline real log1p_unit(real x) noexcept nogil:
     """log(1 + x) of an exponential e^-|a|: no exponent to take out."""
-    return x - log1p_unit_rest(x)
+    cdef real s = x / (x + <real>2)
+    return mad(-s, log1p_unit_part(x, s), x)
 
 
 cdef inline real log1p_unit_rest(real x) noexcept nogil:
@@ -484,18 +485,10 @@ cdef inline real log1p_unit_part(real x, real s) noexcept nogil:
         return mad(-w, polynomial4[real](w, <float>0.6666664, 0.40007704, 0.2823362, 0.26868346), x)
 
 
-cdef inline real unit_quotients(real x, real* s) noexcept nogil:
-    """1/(1 + x), within 2 ulp, and s = x/(2 + x), for x in [0, 1], with one division."""
-    cdef real both = <real>1 / mad(x, <real>3 + x, <real>2)
-    cdef real part = x * both
-    s[0] = mad(part, x, part)
-    return mad(<real>2, both, part)
-
-
-cdef inline real near_unit_quotients(real x, real* s) noexcept nogil:
-    """The same, with a step of correction of the first."""
-    cdef real reciprocal = unit_quotients(x, s)
-    return mad(reciprocal, mad(-x, reciprocal, <real>1 - reciprocal), reciprocal)  # what is subtracted first, is exact
+cdef inline real unit_reciprocal(real x) noexcept nogil:
+    """1/(1 + x), for x in [0, 1], with what rounding takes from the sum."""
+    cdef real reciprocal = <real>1 / (x + <real>1)
+    return mad(reciprocal, mad(-x, reciprocal, <real>1 - reciprocal), reciprocal)
 
 
 cdef inline real log_rest(real f) noexcept nogil:
@@ -522,26 +515,22 @@ cdef inline real log1p_positive(real x) noexcept nogil:
 
 
 cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) noexcept nogil:
-    """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b, with one division. For a >= 0 and b > 0 whose
-    total is, squared, in the normal range."""
-    # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself. With one over the
-    # product of total and h, each of them gives the other's reciprocal.
-    cdef real k, n, h, h_low, t, w, both, per_h, low
+    """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b. For a >= 0 and b > 0 whose total is, squared, in
+    the normal range."""
+    # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
+    cdef real k, n, h, h_low, t, w, per_h, low
     cdef real scale = inverse_power(total, b, &k)
     cdef real half = <real>0.5 * scale
     cdef real part = b * (half + <real>0.5)
     n = mad(a, scale, b * (scale - <real>1))
     h = mad(a, half, part)
     h_low = mad(a, half, part - h)
+    reciprocal[0] = <real>1 / total
     if FASTLOSS_FUSED:
-        both = <real>1 / (total * h)
-        reciprocal[0] = h * both
-        reciprocal[0] = mad(remainder(<real>1, total, reciprocal[0]), reciprocal[0], reciprocal[0])
-        per_h = total * both
+        per_h = <real>1 / h
         t = n * per_h
         t = mad(mad(-t, h_low, remainder(n, h, t)), per_h, t)
     else:
-        reciprocal[0] = <real>1 / total
         t = n / h
         t = t - t * (h_low / h)
     w = t * t
@@ -704,7 +693,7 @@ cdef inline real mantissa_sum(real u, real c, real c_low, real* k, real* low) no
 cdef inline real log_quotient(real a, real a_low, real b, real b_low, real difference, real difference_low,
                               real offset, real* k, real* low, real* inverse, real* error) noexcept nogil:
     """log((a + a_low)/(b + b_low)) + offset·log 2 as k·log 2 + returned + low, and 1/(a + a_low) as
-    inverse·(1 + error), with one division, for a and b between about 2^-500 and 2^500 (float32: 2^-60 and 2^60). The
+    inverse·(1 + error), for a and b between about 2^-500 and 2^500 (float32: 2^-60 and 2^60). The
     difference, of a and b with their lows, counts where k is 0."""
     # A power of 2 brings b to between 2/3 and 3/2 of a: the bits of a number are, nearly, its logarithm. Then
     # log(a/b) = 2·atanh(t/2), t = n/h with n = a - b, which is exact, and h = (a + b)/2.
@@ -731,10 +720,9 @@ cdef inline real log_quotient(real a, real a_low, real b, real b_low, real diffe
     n_low = a_low - b_low
     n = difference if near else n
     n_low = difference_low if near else n_low
-    w = <real>1 / (a * h)
-    inverse[0] = h * w
+    inverse[0] = <real>1 / a
     error[0] = mad(-inverse[0], a_low, remainder(<real>1, a, inverse[0]))
-    scaled = a * w
+    scaled = <real>1 / h
     t = n * scaled
     low[0] = (remainder(n, h, t) + mad(-t, h_low, n_low)) * scaled
     w = t * t
@@ -903,14 +891,6 @@ cdef inline real quotient_rest(real a, real b, real quotient) noexcept nogil:
     """a / b - quotient, where quotient is a / b rounded; 0 where that is no number."""
     cdef real rest = remainder(a, b, quotient) / b
     return rest if rest - rest == <real>0 else <real>0
-
-
-cdef inline real quotient_by(real a, real b, real reciprocal) noexcept nogil:
-    """a / b, from about 1/b: no division where the ISA has fused multiply-adds."""
-    cdef real quotient = a * reciprocal
-    if FASTLOSS_FUSED:
-        return mad(mad(-quotient, b, a), reciprocal, quotient)
-    return a / b
 
 
 cdef inline real remainder(real a, real b, real quotient) noexcept nogil:

@@ -8,7 +8,7 @@ from .math cimport (
     FASTLOSS_FUSED, absolute, atanh_tail, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1,
     exp_negative_parts, exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, log1p_unit,
     log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal,
-    near_unit_quotients, plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
+    plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
     power_reduced, product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by,
     times_power, unit_of, unlift, with_sign_of, with_sign_times,
 )
@@ -287,19 +287,21 @@ cdef inline real residual_rest(real y, real z, real r) noexcept nogil:
 
 cdef inline void root_loss(real y, real z, real c, bint relative,
                            real* loss, real* gradient, real* hessian) noexcept nogil:
-    # With s = sqrt(c² + r²): c·r²/(s + c), c·r/s and (c/s)³, or, `relative`, all of these over c². One division by
-    # s·(s + c) serves both quotients, each with a step of correction. Here s and d stand for s and c in a unit near c,
-    # and t for a residual of at most 2^480 units (float32: 2^56), so that no square overflows.
+    # With s = sqrt(c² + r²): c·r²/(s + c), c·r/s and (c/s)³, or, `relative`, all of these over c². Here s and d stand
+    # for s and c in a unit near c, and t for a residual of at most 2^480 units (float32: 2^56), so that no square
+    # overflows.
     cdef real one = <real>1
     cdef real unit = unit_of(c)
     cdef real outer = unit if relative else one  # of the residual
     cdef real inner = one if relative else unit
     cdef real d = c * unit
     cdef real square = d * d
+    cdef real square_low = product_rest(d, d, square)
     cdef real top = one / d if relative else d
+    cdef real scale = one / square if relative else one
     cdef real r = (z - y) * outer
     cdef real r_low = difference_rest(z, y, z - y) * outer
-    cdef real most, x, t, whole, s, sum_, inverse, slope, chord, rest, power, scale
+    cdef real most, x, t, whole, s, slope, chord, rest, power
     if real is double:
         most = one / mad(inner, <double>3.2033329522929615e-145, <double>1.1125369292536007e-308)  # 2^-480, and not inf
     else:
@@ -309,14 +311,16 @@ cdef inline void root_loss(real y, real z, real c, bint relative,
     t = x * inner
     whole = mad(t, t, square)
     s = sqrt(whole)
-    sum_ = s + d
-    inverse = top / (s * sum_)
-    slope = sum_ * inverse
-    slope = mad(slope, remainder(top, s, slope) * (one / top), slope)
-    chord = s * inverse
-    rest = mad(chord, sum_ - s - d, remainder(top, sum_, chord))
-    chord = mad(chord, rest * (one / top), chord)
-    loss[0] = mad(r_low, x * slope, r * (x * chord))
+    slope = top / s
+    chord = one / mad(d, s, square) if relative else d / (s + d)
+    if relative:  # with what rounding took from 1/d and 1/d²
+        rest = remainder(one, d, top)
+        slope = mad(slope, rest, slope)
+        scale = mad(scale, remainder(one, square, scale) - square_low * scale, scale)
+        if not FASTLOSS_FUSED:  # where the sum rounds twice: with what that took, too
+            chord = top / (s + d)
+            chord = chord + chord * (rest - ((s - (s + d)) + d) * chord * d)
+    loss[0] = mad(r, x * chord, r_low * (x * slope))
     gradient[0] = x * (slope * outer)
     # (d/s)³ by a step of Newton, with what rounding took from r, d² and t² + d²
     slope = slope * square if relative else slope
@@ -324,8 +328,7 @@ cdef inline void root_loss(real y, real z, real c, bint relative,
     r_low = r_low * inner if x == r else <real>0
     rest = whole - square
     rest = mad(<real>2 * t, r_low, (square - (whole - rest)) - remainder(rest, t, t))
-    rest = mad(-power, rest, remainder(square, whole, power) + product_rest(d, d, square) * (one - power))
-    scale = top * top if relative else one
+    rest = mad(-power, rest, remainder(square, whole, power) + square_low * (one - power))
     hessian[0] = mad(<real>1.5 / square * scale, rest, scale) * (power * outer) * (slope * outer)
 
 
@@ -346,11 +349,8 @@ cdef inline void log_cosh(real y, real z, const real* parts, real* loss, real* g
     cdef real e = mad(power, q, power)
     cdef real s, w
     tanh = mad(-power, q, one - power)
-    if real is double:  # whose divisions are slow
-        tanh = tanh * near_unit_quotients(e, &s)
-    else:
-        tanh = tanh / (e + one)
-        s = e / (e + <real>2)
+    tanh = tanh / (e + one)
+    s = e / (e + <real>2)
     w = s * s
     if real is double:
         series = polynomial10[real](
