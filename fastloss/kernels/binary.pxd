@@ -122,7 +122,9 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
     cdef real one = <real>1
     cdef bint positive = y > zero
     cdef real label = positive_part(y)
-    cdef real m = z if positive else -z
+    # signs by their bits: of both sides of a select GCC would compute all that follows
+    cdef real sign = one if positive else -one
+    cdef real m = with_sign_times(z, sign)
     cdef real soft_positive, soft_negative, alpha
     cdef real kept, moved, wrong, right
     cdef bint far
@@ -161,26 +163,25 @@ cdef inline void binary(const BinaryLoss* p, real y, real z, real v, real lifted
                          loss, gradient, hessian)
 
     elif BinaryLoss is Hinge:
-        hinge(m, positive, <real>p.margin, loss, gradient, hessian)
+        hinge(m, sign, <real>p.margin, loss, gradient, hessian)
 
     elif BinaryLoss is SquaredHinge:
         wrong = <real>p.margin - m
-        right = wrong if wrong > zero else zero
+        right = positive_part(wrong)
         loss[0] = right * right
-        gradient[0] = <real>-2 * right if positive else <real>2 * right
+        gradient[0] = with_sign_times(<real>-2 * right, sign)
         hessian[0] = <real>2 if wrong > zero else zero
 
     elif BinaryLoss is ModifiedHuber:
         wrong = one - m
-        right = wrong if wrong > zero else zero
+        right = positive_part(wrong)
         far = m < -one
-        moved = <real>4 if far else <real>2 * right
+        moved = <real>-4 if far else <real>-2 * right
         loss[0] = <real>-4 * m if far else right * right
-        gradient[0] = -moved if positive else moved
+        gradient[0] = with_sign_times(moved, sign)
         hessian[0] = <real>2 if (wrong > zero) & (not far) else zero
 
     elif BinaryLoss is Exponential:
-        # signs by their bits: of both sides of a select GCC would compute the exponential
         kept = -one if positive else one
         moved = exp_in(with_sign_times(z, kept), -zero, wide)
         loss[0] = moved
@@ -404,7 +405,7 @@ cdef inline void asymmetric_focal(real z, real e, real lifted, bint positive, re
     hessian[0] = positive_hessian if positive else curve
 
 
-cdef inline void hinge(real m, bint positive, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:
+cdef inline void hinge(real m, real sign, real margin, real* loss, real* gradient, real* hessian) noexcept nogil:
     # With margin 0 the kink takes the slope of the wrong side, so that learning starts from zero: m <= 0 is m below the
     # smallest number.
     cdef real zero = <real>0
@@ -414,7 +415,7 @@ cdef inline void hinge(real m, bint positive, real margin, real* loss, real* gra
     cdef real short = margin - m
     loss[0] = short if active else zero
     cdef real slope = one if active else zero
-    gradient[0] = -slope if positive else slope
+    gradient[0] = with_sign_times(-slope, sign)
     hessian[0] = zero
 
 

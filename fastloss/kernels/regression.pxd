@@ -264,10 +264,10 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
         short = (a - v) + residual_rest(y, z, r)
         if LightLoss is EpsilonInsensitive:
             loss[0] = short if short > <real>0 else zero
-            gradient[0] = sign if short > <real>0 else zero
+            gradient[0] = with_sign_of(<real>1, r) if short > <real>0 else zero
             hessian[0] = zero
         else:
-            slope = <real>2 * short * sign
+            slope = with_sign_of(<real>2 * short, r)
             loss[0] = short * short if short > <real>0 else zero
             gradient[0] = slope if short > <real>0 else zero
             hessian[0] = <real>2 if short > <real>0 else zero
