@@ -264,26 +264,38 @@ cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
-# Numbers are looked at by their bits, which takes half the time of comparing them. Those of 1, with the sign away, are
-# bits of the exponent, one beside the other.
+cdef int look_at_labels(const real* y, Py_ssize_t n) noexcept nogil:
+    """Checks labels 0, 1 and -1, which alone are their own cubes."""
+    # All is collected in bits, as to compare each number would take longer.
+    cdef Py_ssize_t i
+    cdef uint64_t outside64 = 0, common64 = fastloss_bits_from_f64(1.0), minus64 = 0, label64
+    cdef uint32_t outside32 = 0, common32 = fastloss_bits_from_f32(<float>1), minus32 = 0, label32
+    cdef real rest
+    for i in range(n):
+        rest = math.mad(-(y[i] * y[i]), y[i], y[i])  # NaN for infinities, too
+        if real is double:
+            label64 = fastloss_bits_from_f64(y[i])
+            outside64 |= fastloss_bits_from_f64(rest)
+            common64 &= label64
+            minus64 |= label64 & (label64 << 2)  # a bit of 1 at the sign's place: -0 is no -1
+        else:
+            label32 = fastloss_bits_from_f32(y[i])
+            outside32 |= fastloss_bits_from_f32(rest)
+            common32 &= label32
+            minus32 |= label32 & (label32 << 2)
+    if real is double:
+        return flags_of(outside64 != 0, common64 != fastloss_bits_from_f64(1.0), minus64 >> 63)
+    else:
+        return flags_of(outside32 != 0, common32 != fastloss_bits_from_f32(<float>1), minus32 >> 31)
+
+
+cdef inline int flags_of(bint bad, bint unit, bint minus) noexcept nogil:
+    return (BAD_TARGET if bad else 0) | (UNIT_TARGET if unit else 0) | (SIGNED_TARGET if minus else 0)
+
+
 ctypedef fused word:
     uint32_t
     uint64_t
-
-
-cdef int look_at_labels(const word* labels, Py_ssize_t n) noexcept nogil:
-    """Checks labels 0, 1 and -1, which have all bits of 1 or none."""
-    cdef word one = fastloss_bits_from_f32(<float>1) if word is uint32_t else fastloss_bits_from_f64(1.0)
-    cdef word sign = <word>1 << (8 * sizeof(word) - 1)
-    cdef word outside = 0, common = one, minus = 0, size
-    cdef Py_ssize_t i
-    for i in range(n):
-        size = labels[i] & ~sign
-        outside |= (size & ~one) | ((size ^ (size << 1)) & one & (one << 1))
-        common &= labels[i]
-        minus |= labels[i] & (labels[i] << 2)  # a bit of 1 at the sign's place: -0 is no -1
-    return ((BAD_TARGET if outside else 0) | (UNIT_TARGET if common != one else 0)
-            | (SIGNED_TARGET if minus & sign else 0))
 
 
 cdef int look_at_shares(const word* labels, Py_ssize_t n) noexcept nogil:
@@ -294,7 +306,7 @@ cdef int look_at_shares(const word* labels, Py_ssize_t n) noexcept nogil:
     for i in range(n):
         outside |= labels[i] | (one - labels[i])
         common &= labels[i]
-    return (BAD_TARGET if outside >> (8 * sizeof(word) - 1) else 0) | (UNIT_TARGET if common != one else 0)
+    return flags_of(outside >> (8 * sizeof(word) - 1), common != one, False)
 
 
 cdef int look_at_signed_shares(const real* y, Py_ssize_t n) noexcept nogil:
@@ -316,8 +328,7 @@ cdef int look_at_signed_shares(const real* y, Py_ssize_t n) noexcept nogil:
             bad32 |= bad
             unit32 |= unit
             minus32 |= minus
-    return ((BAD_TARGET if bad64 | bad32 else 0) | (UNIT_TARGET if unit64 | unit32 else 0)
-            | (SIGNED_TARGET if minus64 | minus32 else 0))
+    return flags_of((bad64 | bad32) != 0, (unit64 | unit32) != 0, (minus64 | minus32) != 0)
 
 
 cdef int look_at_range(const real* y, Py_ssize_t n, int target) noexcept nogil:
@@ -344,7 +355,7 @@ cdef int look_at_targets(const real* y, Py_ssize_t n, int target, bint signed) n
     """Flags of targets. `signed` says that a label of -1 was seen before, which saves a look."""
     cdef int flags = BAD_TARGET
     if target == BINARY_HARD:
-        return look_at_labels(<const uint64_t*>y, n) if real is double else look_at_labels(<const uint32_t*>y, n)
+        return look_at_labels(y, n)
     if target != BINARY_SOFT:
         return look_at_range(y, n, target)
     if not signed:
