@@ -235,9 +235,9 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
 
     elif LightLoss is Huber:
         outer = v * (a - <real>0.5 * v)
-        loss[0] = <real>0.5 * r * r if a <= v else outer
-        gradient[0] = r if a <= v else v * sign
-        hessian[0] = <real>1 if a <= v else zero
+        loss[0] = outer if a > v else <real>0.5 * r * r
+        gradient[0] = with_sign_of(v, r) if a > v else r
+        hessian[0] = <real>0 if a > v else <real>1 + zero
 
     elif LightLoss is Quantile:
         slope = <real>1 - v if r > <real>0 else v
