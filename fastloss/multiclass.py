@@ -57,6 +57,8 @@ class RowLoss(Loss):
         ignore_index = arguments.get("ignore_index")
         if ignore_index is not None:
             arguments["ignore_index"] = integer("ignore_index", ignore_index)
+            if abs(arguments["ignore_index"]) > 2**53:  # labels may come as doubles, and are compared as such
+                raise ValueError(f"ignore_index must be between -2**53 and 2**53, got {ignore_index}")
         object.__setattr__(self, "_parameters", arguments)  # first: `target` may ask for them
         object.__setattr__(self, "_evaluator", kernels.bind_rows(
             hard, soft, inputs=arguments.get("inputs", "logits"), target=self.target, cost=cost,

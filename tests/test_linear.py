@@ -5,9 +5,11 @@ The losses have tests of their own. Here they say the loss and the derivatives o
 of X and of those is written out beside it.
 """
 
+import copy
 import itertools
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -1038,6 +1040,14 @@ def test_one_model_serves_many_python_threads(n_threads):
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
             assert list(pool.map(work, points)) == expected
+
+
+@pytest.mark.parametrize("form", [np.asarray, np.asfortranarray, sparse.csr_array, sparse.csc_array])
+def test_pickled_models_are_the_same(form):
+    X, y, coef = problem(CE, 200, 5, C)
+    model = fl.LinearLoss(CE, form(X), y, sample_weight=np.arange(200), l2=0.5, n_threads=2)
+    for copied in (pickle.loads(pickle.dumps(model)), copy.copy(model)):
+        assert everything(copied, coef, coef) == everything(model, coef, coef)
 
 
 def child(connection, model, coef):

@@ -714,7 +714,7 @@ def test_bad_reduction(reduction):
 PARAMETERS = [
     *((type(loss), "inputs", ["logit", "probability", None, 1]) for loss in ROW_DEFAULTS
       if "inputs" in loss.get_params()),
-    *((type(loss), "ignore_index", [1.5, "a", True, nan, [1]]) for loss in INDEXED),
+    *((type(loss), "ignore_index", [1.5, "a", True, nan, [1], 2**53 + 1, -(2**60)]) for loss in INDEXED),
     (fl.CrossEntropy, "label_smoothing", [-0.1, 1.0, 2, nan, "0", None]),
     (fl.CrossEntropy, "z_loss", [-0.1, nan, inf, "0", None]),
     (fl.CrossEntropy, "logit_adjustment", [1.0, [[1.0, 2.0]], [nan, 1.0], [inf, 1.0], "a"]),
