@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,8 +83,8 @@ class LinearLoss:
     its threads go on spinning for some milliseconds after a call, say a product in NumPy, and slow down a pass with
     more than one thread that comes meanwhile.
 
-    Class weights, also those of a `DynamicClassWeight`, are looked up when the object is made. A pickle holds the
-    arguments, X and y among them, of which it is then made anew.
+    Class weights, also those of a `DynamicClassWeight`, are looked up when the object is made. A pickle, or a
+    deep copy, holds the arguments, X and y among them, and makes the object anew.
 
     A dense array in C order is read about as fast as memory gives it; one whose rows and columns both have strides is
     slower, and goes through a copy of a block. Sparse columns (CSC) are read twice, and each thread holds 1/16 to half
@@ -109,8 +109,8 @@ class LinearLoss:
             loss = get(loss)
         if not isinstance(loss, Loss):
             raise TypeError(f"loss must be a Loss, or the name of one, got {loss!r}")
-        self._make_again = partial(type(self), loss, X, y, sample_weight=sample_weight, l2=l2,
-                                   fit_intercept=fit_intercept, n_classes=n_classes, n_threads=n_threads)
+        self._arguments = {"loss": loss, "X": X, "y": y, "sample_weight": sample_weight, "l2": l2,
+                           "fit_intercept": fit_intercept, "n_classes": n_classes, "n_threads": n_threads}
         self._l2 = _checks.number("l2", l2, at_least=0)
         self._fit_intercept = _checks.flag("fit_intercept", fit_intercept)
         self._n_threads = n_threads if n_threads is None else _checks.thread_count(n_threads, "n_threads")
@@ -141,7 +141,7 @@ class LinearLoss:
             raise type(error)(str(error).replace("y_true", "y").replace("y_pred", "the scores")) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._make_again, ()
+        return _made, (self._arguments,)
 
     def loss(self, coef: ArrayLike) -> float:
         """The objective.
@@ -291,6 +291,10 @@ def _blas_libraries() -> Any:
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController().select(user_api="blas")
+
+
+def _made(arguments: dict[str, Any]) -> LinearLoss:
+    return LinearLoss(**arguments)
 
 
 def _outputs(loss: Loss, y: np.ndarray, n_classes: int | None) -> int:

@@ -420,3 +420,8 @@ def test_the_hessian_of_a_large_weight_neither_overflows_nor_loses_digits(pos_we
     exact = np.float64(np.float32(pos_weight)) * e / (1 + e) ** 2
     spacing = max(np.spacing(np.float32(exact)), np.finfo(np.float32).smallest_subnormal)
     assert abs(float(hessian[0]) - exact) <= 4 * float(spacing)
+
+
+def test_hessian_of_arctan_beside_a_subnormal_epsilon_is_infinite():
+    hessian = fl.Sharp("arctan", 1e-40).gradient_hessian(np.zeros(1), np.float32([2.2e-44]), reduction="none")[1]
+    assert hessian == -np.inf

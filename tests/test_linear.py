@@ -1048,6 +1048,9 @@ def test_pickled_models_are_the_same(form):
     model = fl.LinearLoss(CE, form(X), y, sample_weight=np.arange(200), l2=0.5, n_threads=2)
     for copied in (pickle.loads(pickle.dumps(model)), copy.copy(model)):
         assert everything(copied, coef, coef) == everything(model, coef, coef)
+    expected, own = everything(model, coef, coef), copy.deepcopy(model)
+    (X if form in (np.asarray, np.asfortranarray) else y)[:] = 0
+    assert everything(own, coef, coef) == expected
 
 
 def child(connection, model, coef):

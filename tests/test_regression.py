@@ -480,3 +480,24 @@ def test_tweedie_where_both_terms_overflow(y, z):
         mean = mpmath.exp(z)
         expected = [float(mean * (mean / 2 - y)), float(mean * (mean - y)), float(mean * (2 * mean - y))]
     assert_allclose([value, slope, curve], expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("loss", "y", "z", "dtype"), [
+    (fl.PseudoHuber(1e30), 3.1630669457862176e296, -2.3966486556082097e290, np.float64),
+    (fl.PseudoHuber(1e100), 2.448687199575434e217, 1e300, np.float64),
+    (fl.PseudoHuber(1e10), 1.7417305e36, 2.0999255e29, np.float32),
+    (fl.Robust(1.0, 1e-10), 1.7679457e32, -3.02027e36, np.float32),
+])
+def test_losses_of_roots_beyond_all_numbers_are_infinite(loss, y, z, dtype):
+    # though what rounding took from the residual, times its slope, is so, too
+    assert loss.loss(np.array([y], dtype), np.array([z], dtype), reduction="none") == np.inf
+
+
+@pytest.mark.parametrize("alpha", [-0.5, 0.0, 0.5])
+def test_robust_of_residuals_far_beyond_a_tiny_scale(alpha):
+    loss = fl.Robust(alpha, 1e-10)
+    for y, z in ((1.7679457e32, -3.02027e36), (-1.4103318e31, 2.6775132e36), (0.0, 1e-6), (3e-7, -2e-5), (1.0, 3.3)):
+        y, z = np.array([y], np.float32), np.array([z], np.float32)
+        u = mpmath.mpf((float(z[0]) - float(y[0])) / float(np.float32(1e-10))) ** 2 / abs(alpha - 2)
+        expected = mpmath.log1p(u) if alpha == 0 else abs(alpha - 2) / alpha * ((1 + u) ** (alpha / 2) - 1)
+        assert_allclose(loss.loss(y, z), float(expected), rtol=1e-6)

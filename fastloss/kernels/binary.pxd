@@ -468,7 +468,7 @@ cdef inline void sharp_arctan(real m, bint positive, real epsilon,
     cdef bint near = a < <real>0.41421356237309503 * epsilon
     cdef real factor = <real>times_two_over_pi(<double>epsilon, 0.0)
     cdef real least = epsilon
-    cdef real c, b, scaled, a_square, b_square, square, numerator, denominator, t, angle, straight, slope
+    cdef real c, b, scaled, a_square, b_square, square, numerator, denominator, t, angle, straight, base, slope
     cdef real part, rest
     if real is float:
         least = <float>1.1754944e-38 if least < <float>1.1754944e-38 else least
@@ -485,11 +485,12 @@ cdef inline void sharp_arctan(real m, bint positive, real epsilon,
     angle = times_two_over_pi(t, atan_tail(t))
     straight = kept_if(not near, half) + kept_if(far, half)
     loss[0] = (one - with_sign_times(straight, m)) + with_sign_times(angle, m)
-    slope = factor * c / square * c
+    base = factor * c / square
+    slope = base * c
     gradient[0] = -slope if positive else slope
     # what rounding took from the square goes back in, twice
     part = square - a_square
     rest = (a_square - (square - part)) + (b_square - part)
     rest = rest + (product_rest(a, a, a_square) + product_rest(b, b, b_square))
-    slope = mad(slope, <real>-2 * rest / square, slope)
+    slope = mad(base, <real>-2 * rest / square, base) * c
     hessian[0] = with_sign_times((slope + slope) * (a * c) / square, m)

@@ -515,8 +515,7 @@ cdef inline real log1p_positive(real x) noexcept nogil:
 
 
 cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) noexcept nogil:
-    """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b. For a >= 0 and b > 0 whose total is, squared, in
-    the normal range."""
+    """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b, for a >= 0 and b > 0."""
     # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
     cdef real k, n, h, h_low, t, w, per_h, low
     cdef real scale = inverse_power(total, b, &k)
@@ -693,8 +692,8 @@ cdef inline real mantissa_sum(real u, real c, real c_low, real* k, real* low) no
 cdef inline real log_quotient(real a, real a_low, real b, real b_low, real difference, real difference_low,
                               real offset, real* k, real* low, real* inverse, real* error) noexcept nogil:
     """log((a + a_low)/(b + b_low)) + offset·log 2 as k·log 2 + returned + low, and 1/(a + a_low) as
-    inverse·(1 + error), for a and b between about 2^-500 and 2^500 (float32: 2^-60 and 2^60). The
-    difference, of a and b with their lows, counts where k is 0."""
+    inverse·(1 + error), for a and b between about 2^-500 and 2^500 (float32: 2^-82 and 2^82). The difference, of a and
+    b with their lows, counts where k is 0."""
     # A power of 2 brings b to between 2/3 and 3/2 of a: the bits of a number are, nearly, its logarithm. Then
     # log(a/b) = 2·atanh(t/2), t = n/h with n = a - b, which is exact, and h = (a + b)/2.
     cdef real power, n, n_low, h, h_low, t, w, scaled

@@ -301,10 +301,12 @@ cdef inline void root_loss(real y, real z, real c, bint relative,
     cdef real scale = one / square if relative else one
     cdef real r = (z - y) * outer
     cdef real r_low = difference_rest(z, y, z - y) * outer
-    cdef real most, x, t, whole, s, slope, chord, rest, power
+    cdef real lowest, most, x, t, whole, s, slope, chord, rest, power
     if real is double:
+        lowest = <double>-1.7976931348623157e308
         most = one / mad(inner, <double>3.2033329522929615e-145, <double>1.1125369292536007e-308)  # 2^-480, and not inf
     else:
+        lowest = <float>-3.4028235e38
         most = one / mad(inner, <float>1.3877787807814457e-17, <float>5.877471754111438e-39)  # 2^-56
     x = r if r < most else most
     x = x if x > -most else -most
@@ -320,7 +322,8 @@ cdef inline void root_loss(real y, real z, real c, bint relative,
         if not FASTLOSS_FUSED:  # where the sum rounds twice: with what that took, too
             chord = top / (s + d)
             chord = chord + chord * (rest - ((s - (s + d)) + d) * chord * d)
-    loss[0] = mad(r, x * chord, r_low * (x * slope))
+    rest = r_low * (x * slope)
+    loss[0] = mad(r, x * chord, rest if rest > lowest else lowest)  # -inf, where the product is inf
     gradient[0] = x * (slope * outer)
     # (d/s)³ by a step of Newton, with what rounding took from r, d² and t² + d²
     slope = slope * square if relative else slope
@@ -476,7 +479,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
     cdef real x = a / c
     cdef real alpha, alpha_1, alpha_1_low, b, b_low, unit, root, base, base_low, factor, factor_low
     cdef real constant, constant_low, x_low, r_low, square, square_low, sum_, sum_low, limit, down, shift, offset
-    cdef real k, high, low, inverse, error, value, slope, curve, curve_low, part, exponent, rest
+    cdef real k, high, low, inverse, error, value, slope, curve, curve_low, part, exponent, rest, first, second
     cdef bint far
 
     if RobustLoss is RobustSquare:
@@ -514,7 +517,9 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
         square = root * root
         base = b * square
         base_low = product_rest(b, square, base) + mad(b, product_rest(root, root, square), b_low * square)
-        r_low = exact_difference_rest(z, y, r) * unit
+        r_low = exact_difference_rest(z, y, r)
+        rest = with_sign_times(r_low, r)
+        r_low = r_low * unit
         r = r * unit
         offset = zero
         if wide:
@@ -528,7 +533,9 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
                 down = <float>1.6543612251060553e-24  # 2^-79
                 shift = <float>79
             far = absolute(r) > limit
-            rest = with_sign_times(r_low, r) * down
+            first = down * unit if unit > one else down  # so that no product leaves the range
+            second = one if unit > one else unit
+            rest = rest * first * second
             r = zero if far else r
             r_low = zero if far else r_low
         square = r * r
@@ -544,7 +551,7 @@ cdef inline void robust(const RobustLoss* p, real y, real z, bint wide,
         curve_low = constant_low - remainder(curve - constant, factor, square)
         curve_low = mad(factor, square_low, mad(factor_low, square, curve_low))
         if wide:
-            sum_ = a * down * unit if far else sum_
+            sum_ = a * first * second if far else sum_
             sum_low = rest if far else sum_low
             offset = shift if far else zero
             root = sqrt(base)
