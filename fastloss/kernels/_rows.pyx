@@ -19,9 +19,9 @@ from libc.string cimport memcpy, memset
 from . cimport math
 from .math cimport fastloss_f32_from_bits, mad
 from .multiclass cimport (
-    CrammerSinger, CrossEntropy, DistributionLoss, Focal, GeneralizedCrossEntropy, MarginLoss, MultilabelMargin,
-    OrderedLoss, RowLoss, SoftCrossEntropy, TargetLoss, WestonWatkins, distance, divergence, divergence_slopes,
-    target_loss, target_loss_of_probability,
+    Brier, CrammerSinger, CrossEntropy, DistributionLoss, EarthMover, Focal, GeneralizedCrossEntropy, MarginLoss,
+    MultilabelMargin, OrderedLoss, RowLoss, SoftCrossEntropy, TargetLoss, WestonWatkins, distance, divergence,
+    divergence_slopes, target_loss, target_loss_of_probability,
 )
 from .overlap cimport (
     ANY_MAP, AT_0, AT_1, BY_DIFFERENCE, DISTRIBUTION_MAP, FALSE_NEGATIVE, FALSE_POSITIVE, IDENTITY, INDEX_MAP, N_SLOPES,
@@ -55,6 +55,7 @@ include "streams.pxi"
 include "sums.pxi"
 include "rows_matrix.pxi"
 include "rows_softmax.pxi"
+include "rows_probabilities.pxi"
 include "rows_target.pxi"
 include "rows_distribution.pxi"
 include "rows_margin.pxi"
@@ -305,7 +306,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     if group.across:
         height = max(<Py_ssize_t>WIDTH, min(<Py_ssize_t>ROWS, GROUP // classes // WIDTH * WIDTH))
     else:
-        matrices = 4 if kernel.distribution else 2  # scores and gradients; targets, and what comes next
+        matrices = 4 if kernel.distribution or kernel.keeps else 2  # scores and gradients; targets, and what comes next
         height = BYTES_OF_ROWS // (matrices * classes * <Py_ssize_t>sizeof(real))
         height = max(<Py_ssize_t>1, min(<Py_ssize_t>MOST_LINES, height))
 
@@ -518,6 +519,7 @@ def bind(RowLoss parameters):
     kernel.run_f64 = run_f64
     # The casts only take the loss out of the second parameter's type.
     if RowLoss in TargetLoss:
+        kernel.keeps = RowLoss is not CrossEntropy
         kernel.evaluate_f32 = <group_f32>evaluate_target[RowLoss, float]
         kernel.evaluate_f64 = <group_f64>evaluate_target[RowLoss, double]
     elif RowLoss is SoftCrossEntropy:

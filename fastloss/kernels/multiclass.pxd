@@ -6,7 +6,7 @@
 
 from .binary cimport binary_focal_probabilities
 from .math cimport (
-    absolute, difference_rest, exp_sum, exponent_of, expm1, log1p_unit, log_edges, log_high, log_reduced, mad,
+    absolute, difference_rest, exp_sum, exponent_of, expm1_sum, log1p_unit, log_edges, log_high, log_reduced, mad,
     mantissa_of_normal, polynomial11, polynomial5, power_of,
 )
 from .types cimport real
@@ -88,8 +88,7 @@ ctypedef fused RowLoss:
 cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_low, real q, real rest, real* loss,
                              real* slope, real* curve) noexcept nogil:
     """Of the target's probability q, rest = 1 - q and surprise + surprise_low = -log q: the loss f, and f' and f'', the
-    derivatives by the surprise. Of the focal loss, whose derivatives may have poles at rest = 0, f'·rest and
-    f''·rest²."""
+    derivatives by the surprise. Of the focal loss, whose second may have a pole at rest = 0, it is f''·rest²."""
     cdef real zero = <real>0
     cdef real one = <real>1
     cdef real gamma, power, low, high
@@ -108,15 +107,15 @@ cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_l
         # surprise is infinite where q is 0, and q·surprise is not
         high = q * surprise if q > zero else zero
         loss[0] = zero if rest == zero else power * surprise
-        slope[0] = power * mad(gamma, high, rest)
+        slope[0] = power * mad(gamma, high / rest if rest > zero else one, one)
         curve[0] = power * mad(gamma * high, mad(gamma - one, q, -rest), <real>2 * gamma * q * rest)
 
     elif TargetLoss is GeneralizedCrossEntropy:
         gamma = <real>p.q
-        power = power_of(gamma, zero, -surprise, -surprise_low)
-        power = q if gamma == one else power
+        high = exponent_of(gamma, zero, -surprise, -surprise_low, &low)
+        power = q if gamma == one else exp_sum(high, low)
         power = zero if surprise == one / zero else power
-        loss[0] = rest if gamma == one else -expm1(-gamma * surprise) / gamma
+        loss[0] = rest if gamma == one else -expm1_sum(high, low) / gamma
         slope[0] = power
         curve[0] = -gamma * power
 

@@ -312,13 +312,11 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
                                 real* loss) noexcept nogil:
     cdef DistributionLoss p = parameters[0]
     cdef real most[ROWS]
-    cdef real shift[ROWS]
-    cdef real magic[ROWS]
-    cdef real least[ROWS]
     cdef real peak[ROWS]
     cdef real rest[ROWS]
     cdef real total[ROWS]
-    cdef real rest_of_peak[ROWS]
+    cdef real top[ROWS]  # the largest probability, and 1 less it
+    cdef real below[ROWS]
     cdef real slopes[ROWS]
     cdef real curves[ROWS]
     cdef real poison[ROWS]
@@ -328,34 +326,29 @@ cdef void evaluate_distribution(const RowJob* job, const DistributionLoss* param
     memset(poison, 0, sizeof(poison))
     memset(loss, 0, ROWS * sizeof(real))
     if job.inputs == LOGITS:
-        largest(group, most)
-        prepare(group.padded, most, shift, magic, least)
-        softmax(group, most, shift, magic, least, peak, rest, total)
-        for i in range(group.padded):
-            rest_of_peak[i] = rest[i] / total[i]
-        sum_divergence(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
-        divergence_outputs(&p, LOGITS, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+        probabilities(group, DistributionLoss is Brier, most, peak, rest, total, top, below)
+        sum_divergence(&p, LOGITS, job.mode, group, top, below, loss, slopes, curves)
+        divergence_outputs(&p, LOGITS, job.mode, group, top, below, poison, slopes, curves)
         return
-    for i in range(group.padded):
-        peak[i] = rest_of_peak[i] = total[i] = <real>1
+    memset(top, 0, sizeof(top))
+    memset(below, 0, sizeof(below))
     outside(group, job.inputs == LOG_PROBABILITIES, poison)
     if job.inputs == PROBABILITIES:
-        sum_divergence(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
-        divergence_outputs(&p, PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+        sum_divergence(&p, PROBABILITIES, job.mode, group, top, below, loss, slopes, curves)
+        divergence_outputs(&p, PROBABILITIES, job.mode, group, top, below, poison, slopes, curves)
     else:
-        sum_divergence(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, loss, slopes, curves)
-        divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, peak, rest_of_peak, total, poison, slopes, curves)
+        sum_divergence(&p, LOG_PROBABILITIES, job.mode, group, top, below, loss, slopes, curves)
+        divergence_outputs(&p, LOG_PROBABILITIES, job.mode, group, top, below, poison, slopes, curves)
     for i in range(group.padded):
         loss[i] += poison[i]
 
 
 cdef inline Matrix source(const Group* group, int inputs) noexcept nogil:
-    """Where the probabilities come from: scores, or their exponentials."""
+    """Where the probabilities are, or their logarithms: what was given, or the softmax of it."""
     return group.gradient if inputs == LOGITS else group.scores
 
 
-cdef inline real probability(int inputs, real x, real t, real peak, real rest_of_peak, real total,
-                             real* difference) noexcept nogil:
+cdef inline real probability(int inputs, real x, real t, real top, real below, real* difference) noexcept nogil:
     """q, and its difference from the target, without cancellation where q is the largest."""
     cdef real half = <real>0.5
     cdef real q, apart
@@ -363,12 +356,11 @@ cdef inline real probability(int inputs, real x, real t, real peak, real rest_of
         q = math.exp(x)
         difference[0] = q - t
         return q
-    q = x / total if inputs == LOGITS else x
-    apart = (<real>1 - t) - rest_of_peak
-    difference[0] = q - t
+    apart = (<real>1 - t) - below
+    difference[0] = x - t
     if inputs == LOGITS:
-        difference[0] = apart if (x == peak) & (q > half) & (t > half) else difference[0]
-    return q
+        difference[0] = apart if (x == top) & (x > half) & (t > half) else difference[0]
+    return x
 
 
 cdef inline bint keeps_slopes(int inputs, int mode) noexcept nogil:
@@ -376,65 +368,63 @@ cdef inline bint keeps_slopes(int inputs, int mode) noexcept nogil:
     return inputs != PROBABILITIES and mode & GRADIENT and not mode & HESSIAN
 
 
-cdef inline void sum_divergence(const DistributionLoss* p, int inputs, int mode, const Group* group, const real* peak,
-                                const real* rest_of_peak, const real* total, real* loss, real* slopes,
-                                real* curves) noexcept nogil:
+cdef inline void sum_divergence(const DistributionLoss* p, int inputs, int mode, const Group* group, const real* top,
+                                const real* below, real* loss, real* slopes, real* curves) noexcept nogil:
     """The loss of each row, and Σ q·∂loss/∂q and Σ q²·∂²loss/∂q²."""
     cdef bint kept = keeps_slopes(inputs, mode)
     cdef real slope_out[WIDTH]
     cdef Matrix hessian = group.hessian
-    cdef real line_peak[WIDTH]
-    cdef real line_rest[WIDTH]
-    cdef real line_total[WIDTH]
+    cdef real line_top[WIDTH]
+    cdef real line_below[WIDTH]
     cdef real sums[WIDTH]
     cdef real slope_sums[WIDTH]
     cdef real curve_sums[WIDTH]
+    cdef real slope_lows[WIDTH]  # what roundings took from these sums, of which each number is a product
+    cdef real curve_lows[WIDTH]
+    cdef real sums_part[WIDTH]
     cdef real q, difference, slope, curve
     cdef const real* x
     cdef const real* t
     cdef Matrix targets = group.targets
     cdef Matrix numbers = source(group, inputs)
-    cdef real sums_part[WIDTH]
-    cdef real slope_sums_part[WIDTH]
-    cdef real curve_sums_part[WIDTH]
     cdef Py_ssize_t line, first, k, j
     for line in range(group.lines):
-        spread(group, line, peak, line_peak)
-        spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, total, line_total)
+        spread(group, line, top, line_top)
+        spread(group, line, below, line_below)
         memset(sums, 0, sizeof(sums))
         memset(slope_sums, 0, sizeof(slope_sums))
         memset(curve_sums, 0, sizeof(curve_sums))
+        memset(slope_lows, 0, sizeof(slope_lows))
+        memset(curve_lows, 0, sizeof(curve_lows))
         for first in range(0, group.count, 8):
             memset(sums_part, 0, sizeof(sums_part))
-            memset(slope_sums_part, 0, sizeof(slope_sums_part))
-            memset(curve_sums_part, 0, sizeof(curve_sums_part))
             for k in range(first, min(group.count, first + 8)):
                 x = place(&numbers, line, k, loss)
                 t = place(&targets, line, k, loss)
                 for j in range(WIDTH):
-                    q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
+                    q = probability(inputs, x[j], t[j], line_top[j], line_below[j], &difference)
                     sums_part[j] += divergence(p, q, t[j], difference, &slope, &curve)
                     slope_out[j] = slope
-                    slope_sums_part[j] += slope
-                    curve_sums_part[j] += curve
+                    add_parts(DistributionLoss is Brier, slope_sums + j, slope_lows + j, slope, <real>0)
+                    if mode & HESSIAN:
+                        add_parts(DistributionLoss is Brier, curve_sums + j, curve_lows + j, curve, <real>0)
                 if kept:
                     copy_numbers(place(&hessian, line, k, loss), slope_out)
             for j in range(WIDTH):
                 sums[j] += sums_part[j]
-                slope_sums[j] += slope_sums_part[j]
-                curve_sums[j] += curve_sums_part[j]
+        for j in range(WIDTH):
+            slope_sums[j] += slope_lows[j]
+            curve_sums[j] += curve_lows[j]
         fold(group, line, sums, loss)
         fold(group, line, slope_sums, slopes)
         fold(group, line, curve_sums, curves)
 
 
 cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int mode, const Group* group,
-                                    const real* peak, const real* rest_of_peak, const real* total, const real* poison,
-                                    const real* slopes, const real* curves) noexcept nogil:
-    cdef real line_peak[WIDTH]
-    cdef real line_rest[WIDTH]
-    cdef real line_total[WIDTH]
+                                    const real* top, const real* below, const real* poison, const real* slopes,
+                                    const real* curves) noexcept nogil:
+    cdef real line_top[WIDTH]
+    cdef real line_below[WIDTH]
     cdef real line_slope[WIDTH]
     cdef real line_curve[WIDTH]
     cdef real line_poison[WIDTH]
@@ -454,12 +444,11 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
         return
     scales_of(group, scale)
     if keeps_slopes(inputs, mode):
-        gradient_of_slopes(inputs, group, total, poison, slopes, scale)
+        gradient_of_slopes(inputs, group, poison, slopes, scale)
         return
     for line in range(group.lines):
-        spread(group, line, peak, line_peak)
-        spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, total, line_total)
+        spread(group, line, top, line_top)
+        spread(group, line, below, line_below)
         spread(group, line, slopes, line_slope)
         spread(group, line, curves, line_curve)
         spread(group, line, poison, line_poison)
@@ -468,14 +457,14 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
             x = place(&numbers, line, k, slope_out)
             t = place(&targets, line, k, slope_out)
             for j in range(WIDTH):
-                q = probability(inputs, x[j], t[j], line_peak[j], line_rest[j], line_total[j], &difference)
+                q = probability(inputs, x[j], t[j], line_top[j], line_below[j], &difference)
                 if inputs == PROBABILITIES:
                     divergence_slopes(p, q, t[j], difference, &slope, &curve)
                 else:
                     divergence(p, q, t[j], difference, &slope, &curve)
                 if inputs == LOGITS:
-                    slope = slope - q * line_slope[j]
-                    curve = (<real>1 - (q + q)) * (curve + slope) + q * (q * line_curve[j])
+                    slope = mad(-q, line_slope[j], slope)
+                    curve = mad(<real>1 - (q + q), curve + slope, q * (q * line_curve[j]))
                 elif inputs == LOG_PROBABILITIES:
                     curve = slope + curve
                 slope_out[j] = (slope + line_poison[j]) * line_scale[j]
@@ -485,10 +474,9 @@ cdef inline void divergence_outputs(const DistributionLoss* p, int inputs, int m
                 copy_numbers(place(&hessian, line, k, slope_out), curve_out)
 
 
-cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* total, const real* poison,
-                                    const real* slopes, const real* scale) noexcept nogil:
+cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* poison, const real* slopes,
+                                    const real* scale) noexcept nogil:
     """The same, from what the first pass has left."""
-    cdef real line_total[WIDTH]
     cdef real line_slope[WIDTH]
     cdef real line_poison[WIDTH]
     cdef real line_scale[WIDTH]
@@ -501,7 +489,6 @@ cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* 
     cdef Matrix numbers = source(group, inputs)
     cdef Py_ssize_t line, k, j
     for line in range(group.lines):
-        spread(group, line, total, line_total)
         spread(group, line, slopes, line_slope)
         spread(group, line, poison, line_poison)
         spread(group, line, scale, line_scale)
@@ -511,7 +498,7 @@ cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* 
             for j in range(WIDTH):
                 slope = kept[j]
                 if inputs == LOGITS:
-                    slope = slope - x[j] / line_total[j] * line_slope[j]
+                    slope = mad(-x[j], line_slope[j], slope)
                 out[j] = (slope + line_poison[j]) * line_scale[j]
             copy_numbers(place(&gradient, line, k, out), out)
 
@@ -521,51 +508,48 @@ cdef inline void gradient_of_slopes(int inputs, const Group* group, const real* 
 cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Group* group, real* loss) noexcept nogil:
     cdef OrderedLoss p = parameters[0]
     cdef real most[ROWS]
-    cdef real shift[ROWS]
-    cdef real magic[ROWS]
-    cdef real least[ROWS]
     cdef real peak[ROWS]
     cdef real rest[ROWS]
     cdef real total[ROWS]
+    cdef real top[ROWS]
+    cdef real below[ROWS]
     cdef real poison[ROWS]
     cdef real scale[ROWS]
     cdef Py_ssize_t i, line
     memset(poison, 0, sizeof(poison))
-    memset(total, 0, sizeof(total))
     scales_of(group, scale)
     if job.inputs == LOGITS:
-        largest(group, most)
-        prepare(group.padded, most, shift, magic, least)
-        softmax(group, most, shift, magic, least, peak, rest, total)
+        probabilities(group, OrderedLoss is EarthMover, most, peak, rest, total, top, below)
     else:
         outside(group, job.inputs == LOG_PROBABILITIES, poison)
     for line in range(group.lines):
         i = line * WIDTH
         if job.inputs == LOGITS:
-            ordered_line(&p, LOGITS, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, LOGITS, job.mode, group, line, poison + i, scale + i, loss + i)
         elif job.inputs == PROBABILITIES:
-            ordered_line(&p, PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, PROBABILITIES, job.mode, group, line, poison + i, scale + i, loss + i)
         else:
-            ordered_line(&p, LOG_PROBABILITIES, job.mode, group, line, total + i, poison + i, scale + i, loss + i)
+            ordered_line(&p, LOG_PROBABILITIES, job.mode, group, line, poison + i, scale + i, loss + i)
 
 
 cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const Group* group, Py_ssize_t line,
-                              const real* total, const real* poison, const real* scale, real* loss) noexcept nogil:
+                              const real* poison, const real* scale, real* loss) noexcept nogil:
     """Of differences d of cumulated probabilities: Σ f(d), class after class of 16 rows. The differences stay in the
     Hessian's place, the probabilities in the gradient's."""
-    cdef real line_total[WIDTH]
     cdef real line_poison[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real sums[WIDTH]
     cdef real cumulated[WIDTH]
+    cdef real cumulated_low[WIDTH]  # what roundings took: those of a sum of equal numbers fall the same way
     cdef real ahead[WIDTH]
     cdef real slopes[WIDTH]
     cdef real curves[WIDTH]
     cdef real slope_mean[WIDTH]
+    cdef real slope_mean_low[WIDTH]
     cdef real curve_mean[WIDTH]
     cdef real slope_out[WIDTH]
     cdef real curve_out[WIDTH]
-    cdef real one = <real>1, q, slope, curve, pull, counts
+    cdef real one = <real>1, q, reached, slope, curve, pull, counts
     cdef real* g
     cdef real* h
     cdef const real* x
@@ -575,13 +559,14 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
     cdef Matrix hessian = group.hessian
     cdef Matrix numbers = source(group, inputs)
     cdef Py_ssize_t k, j
-    memcpy(line_total, total, sizeof(line_total))
     memcpy(line_poison, poison, sizeof(line_poison))
     memcpy(line_scale, scale, sizeof(line_scale))
     memcpy(sums, poison, sizeof(sums))
     memset(cumulated, 0, sizeof(cumulated))
+    memset(cumulated_low, 0, sizeof(cumulated_low))
     memset(ahead, 0, sizeof(ahead))
     memset(slope_mean, 0, sizeof(slope_mean))
+    memset(slope_mean_low, 0, sizeof(slope_mean_low))
     memset(curve_mean, 0, sizeof(curve_mean))
     for k in range(group.count):
         x = place(&numbers, line, k, loss)
@@ -589,22 +574,24 @@ cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const 
         # a softmax sums to 1: no score changes the last difference
         counts = <real>0 if inputs == LOGITS and k == group.count - 1 else one
         for j in range(WIDTH):
-            q = x[j] / line_total[j] if inputs == LOGITS else x[j]
-            if inputs == LOG_PROBABILITIES:
-                q = math.exp(x[j])
+            q = math.exp(x[j]) if inputs == LOG_PROBABILITIES else x[j]
             slope_out[j] = q
-            cumulated[j] += q
+            add_parts(OrderedLoss is EarthMover, cumulated + j, cumulated_low + j, q, <real>0)
+            reached = cumulated[j] + cumulated_low[j]
             ahead[j] += q - t[j]
             curve_out[j] = ahead[j]
             sums[j] += distance(p, ahead[j], &slope, &curve)
-            slope_mean[j] += counts * slope * cumulated[j]
+            add_parts(OrderedLoss is EarthMover, slope_mean + j, slope_mean_low + j, counts * slope * reached,
+                      <real>0)
             curve = curve if counts != <real>0 else <real>0  # not 0·inf
-            curve_mean[j] += curve * cumulated[j] * cumulated[j]
+            curve_mean[j] += curve * reached * reached
         copy_numbers(place(&gradient, line, k, loss), slope_out)
         copy_numbers(place(&hessian, line, k, loss), curve_out)
     memcpy(loss, sums, sizeof(sums))
     if not mode & (GRADIENT | HESSIAN):
         return
+    for j in range(WIDTH):
+        slope_mean[j] += slope_mean_low[j]
     memset(slopes, 0, sizeof(slopes))
     memset(curves, 0, sizeof(curves))
     memset(cumulated, 0, sizeof(cumulated))  # now from the other end

@@ -2,15 +2,17 @@
 # multiclass.pxd.
 
 cdef void evaluate_target(const RowJob* job, const TargetLoss* parameters, Group* group, real* loss) noexcept nogil:
-    if job.inputs == LOGITS:
-        target_of_logits(job, parameters, group, loss)
-    else:
+    if job.inputs != LOGITS:
         target_of_probabilities(job, parameters, group, loss)
+    elif TargetLoss is CrossEntropy:
+        cross_entropy_of_labels(job, group, loss)
+    else:
+        target_of_logits(job, parameters, group, loss)
 
 
-cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameters, Group* group,
-                                  real* loss) noexcept nogil:
-    cdef TargetLoss p = parameters[0]
+cdef inline void cross_entropy_of_labels(const RowJob* job, Group* group, real* loss) noexcept nogil:
+    """Cross-entropy, the one loss of the target's probability whose errors do not multiply: q alone, as fast as can
+    be."""
     cdef real most[ROWS]
     cdef real shift[ROWS]
     cdef real magic[ROWS]
@@ -19,72 +21,101 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real rest[ROWS]
     cdef real total[ROWS]
     cdef real score[ROWS]  # of the target
-    cdef real q[ROWS]  # of the target; first its exponential
+    cdef real exponential_of_score[ROWS]
     cdef real log_sum[ROWS]  # less the largest score
-    cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
-    cdef real curve[ROWS]
-    cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by rest = 1 - q
-    cdef real target_curve[ROWS]
-    cdef real to_share[ROWS]  # from exponentials to what f' is multiplied by: q, or q/rest
     cdef real to_q[ROWS]  # from exponentials to probabilities
-    cdef real rest_of_peak[ROWS]
+    cdef real of_label[ROWS]
+    cdef real factor[ROWS]
     cdef real scale[ROWS]
-    cdef real zero = <real>0, one = <real>1, others, ahead, ahead_low, surprise, e, value, first, second, apart
+    cdef real ahead, others
     cdef Py_ssize_t i
-    if not softmax_of_few(group, most, peak, rest, total, score, q):
+    if not softmax_of_few(group, most, peak, rest, total, score, exponential_of_score):
         clear_others(group, score)
         of_labels(group, &group.scores, score)
         largest(group, most)
         prepare(group.padded, most, shift, magic, least)
         softmax(group, most, shift, magic, least, peak, rest, total)
         for i in range(group.padded):
-            q[i] = exponential(score[i], shift[i], magic[i], least[i], True)
+            exponential_of_score[i] = exponential(score[i], shift[i], magic[i], least[i], True)
     # Short loops overlap better than one long one: each step of these waits for the one before.
     for i in range(group.padded):
         log_sum[i] = math.log1p_quotient(rest[i], peak[i], total[i], &to_q[i])
     for i in range(group.padded):
-        e = q[i]
-        others = rest[i] if score[i] == most[i] else total[i] - e
-        q[i] = e * to_q[i] if TargetLoss is CrossEntropy else e / total[i]
-        apart = others * to_q[i] if TargetLoss is CrossEntropy else others / total[i]
+        ahead = <real>0 if score[i] == most[i] else most[i] - score[i]
+        loss[i] = ahead + log_sum[i]
+    if job.mode & PROBABILITY:
+        scale_to_hessian(group, to_q)
+    if job.mode & HESSIAN:
+        for i in range(group.padded):
+            factor[i] = <real>1 if job.bound else <real>0  # over 1
+        hessian_of_cross_entropy(group, factor, <real>0, peak, rest, total)
+    if job.mode & GRADIENT:
+        for i in range(group.padded):
+            others = rest[i] if score[i] == most[i] else total[i] - exponential_of_score[i]
+            scale[i] = <real>group.scales[i]
+            of_label[i] = -(others * to_q[i]) * scale[i]
+        write_gradient(group, to_q, scale, of_label)
+
+
+cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameters, Group* group,
+                                  real* loss) noexcept nogil:
+    """Others, from probabilities in the gradient's place."""
+    cdef TargetLoss p = parameters[0]
+    cdef real most[ROWS]
+    cdef real peak[ROWS]
+    cdef real rest[ROWS]
+    cdef real total[ROWS]
+    cdef real top[ROWS]  # the largest probability, and 1 less it
+    cdef real below[ROWS]
+    cdef real score[ROWS]  # of the target
+    cdef real q[ROWS]
+    cdef real log_sum[ROWS]  # less the largest score
+    cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
+    cdef real curve[ROWS]
+    cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by 1 - q
+    cdef real target_curve[ROWS]
+    cdef real divisor[ROWS]  # of probabilities in the square that f'' is multiplied by
+    cdef real scale[ROWS]
+    cdef real ones[ROWS]
+    cdef real one = <real>1, unused, ahead, ahead_low, surprise, apart, value, first, second
+    cdef Py_ssize_t i
+    clear_others(group, score)
+    of_labels(group, &group.scores, score)
+    probabilities(group, True, most, peak, rest, total, top, below)
+    clear_others(group, q)
+    of_labels(group, &group.gradient, q)
+    for i in range(ROWS):
+        ones[i] = one
+    for i in range(group.padded):
+        log_sum[i] = math.log1p_quotient(rest[i], peak[i], total[i], &unused)
+    for i in range(group.padded):
+        apart = below[i] if score[i] == most[i] else one - q[i]
         ahead = most[i] - score[i]
         ahead_low = math.difference_rest(most[i], score[i], ahead)
-        ahead = zero if score[i] == most[i] else ahead
+        ahead = <real>0 if score[i] == most[i] else ahead
         surprise = ahead + log_sum[i]
         ahead_low = ahead_low + math.difference_rest(ahead, -log_sum[i], surprise)
         target_loss(&p, surprise, ahead_low, q[i], apart, &value, &first, &second)
         loss[i] = value
-        scale[i] = <real>group.scales[i]
         slope[i] = first
         curve[i] = second
-        if TargetLoss is Focal:
-            to_share[i] = one / others if others != zero else zero
-            target_slope[i] = first
-            target_curve[i] = second
-        else:
-            to_share[i] = to_q[i]
-            target_slope[i] = first * apart
-            target_curve[i] = second * apart * apart
+        scale[i] = <real>group.scales[i]
+        target_slope[i] = first * apart
+        target_curve[i] = target_slope[i] * q[i]
+        target_curve[i] = target_curve[i] + target_curve[i] if job.bound else target_curve[i]
+        target_curve[i] = second * (one if TargetLoss is Focal else apart * apart) + target_curve[i]
+        divisor[i] = apart if TargetLoss is Focal and apart != <real>0 else one
     if job.mode & PROBABILITY:
-        scale_to_hessian(group, to_q)
-    if job.mode & HESSIAN and TargetLoss is CrossEntropy:
+        scale_to_hessian(group, ones)
+    if job.mode & HESSIAN:
+        hessian_of_target(group, job.bound, top, below, divisor, slope, curve, scale)
         for i in range(group.padded):
-            curve[i] = one if job.bound else <real>0  # over 1
-        hessian_of_cross_entropy(group, curve, zero, peak, rest, total)
-    elif job.mode & HESSIAN:
-        for i in range(group.padded):
-            rest_of_peak[i] = rest[i] * to_q[i]
-        hessian_of_target(group, job.bound, peak, rest_of_peak, to_q, to_share, slope, curve)
-        for i in range(group.padded):
-            value = target_slope[i] * q[i]
-            value = target_curve[i] + (value + value if job.bound else value)
-            target_curve[i] = value * scale[i]
+            target_curve[i] *= scale[i]
         put_at_labels(group, &group.hessian, target_curve)
     if job.mode & GRADIENT:
         for i in range(group.padded):
-            slope[i] *= scale[i]
             target_slope[i] *= -scale[i]
-        write_gradient(group, to_share, slope, target_slope)
+        write_gradient(group, slope, scale, target_slope)
 
 
 cdef inline real scaled(real value, real scale) noexcept nogil:
@@ -163,42 +194,37 @@ cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogi
             copy_numbers(place(&hessian, line, k, out), out)
 
 
-cdef void hessian_of_target(const Group* group, bint bound, const real* peak, const real* rest_of_peak,
-                            const real* to_q, const real* to_share, const real* slope,
-                            const real* curve) noexcept nogil:
-    """slope·share·(1 - q) + curve·share², of classes that are not the target."""
-    cdef real line_peak[WIDTH]
-    cdef real line_rest[WIDTH]
-    cdef real line_q[WIDTH]
-    cdef real line_share[WIDTH]
+cdef void hessian_of_target(const Group* group, bint bound, const real* top, const real* below, const real* divisor,
+                            const real* slope, const real* curve, const real* scale) noexcept nogil:
+    """slope·q·(1 - q) + curve·(q/divisor)², of classes that are not the target."""
+    cdef real line_top[WIDTH]
+    cdef real line_below[WIDTH]
+    cdef real line_divisor[WIDTH]
     cdef real line_slope[WIDTH]
     cdef real line_curve[WIDTH]
     cdef real line_scale[WIDTH]
-    cdef real scale[ROWS]
     cdef real out[WIDTH]
     cdef real share, rest, twice = <real>2 if bound else <real>1
-    cdef const real* e
+    cdef const real* q
     cdef Matrix gradient = group.gradient
     cdef Matrix hessian = group.hessian
     cdef Py_ssize_t line, k, j
-    scales_of(group, scale)
     for line in range(group.lines):
-        spread(group, line, peak, line_peak)
-        spread(group, line, rest_of_peak, line_rest)
-        spread(group, line, to_q, line_q)
-        spread(group, line, to_share, line_share)
+        spread(group, line, top, line_top)
+        spread(group, line, below, line_below)
+        spread(group, line, divisor, line_divisor)
         spread(group, line, slope, line_slope)
         spread(group, line, curve, line_curve)
         spread(group, line, scale, line_scale)
         for j in range(WIDTH):
             line_slope[j] *= twice
         for k in range(group.count):
-            e = place(&gradient, line, k, out)
+            q = place(&gradient, line, k, out)
             for j in range(WIDTH):
-                share = e[j] * line_share[j]
-                rest = <real>1 - e[j] * line_q[j]
-                rest = line_rest[j] if e[j] == line_peak[j] else rest
-                out[j] = share * (line_slope[j] * rest + line_curve[j] * share) * line_scale[j]
+                share = q[j] / line_divisor[j]
+                rest = <real>1 - q[j]
+                rest = line_below[j] if q[j] == line_top[j] else rest
+                out[j] = mad(q[j], line_slope[j] * rest, line_curve[j] * share * share) * line_scale[j]
             copy_numbers(place(&hessian, line, k, out), out)
 
 
