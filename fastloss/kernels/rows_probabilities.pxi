@@ -114,8 +114,8 @@ cdef inline void exponentials_in_parts(const Group* group, Py_ssize_t line, bint
         e_low = place(&hessian, line, k, sums)
         for j in range(WIDTH):
             is_most = z[j] == line_most[j]
-            counts[j] += <real>1 if is_most else <real>0
-            add_parts(True, sums + j, lows + j, <real>0 if is_most else e[j], <real>0 if is_most else e_low[j])
+            counts[j] += math.kept_if(is_most, <real>1)
+            add_parts(True, sums + j, lows + j, math.kept_if(not is_most, e[j]), math.kept_if(not is_most, e_low[j]))
     fold(group, line, counts, ties)
     fold_parts(group, line, sums, lows, rest, rest_low)
 
