@@ -537,8 +537,14 @@ cdef inline real log1p_positive(real x) noexcept nogil:
 
 cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) noexcept nogil:
     """log(1 + a/b) within 2.2 ulp, and 1/total where total = a + b, for a >= 0 and b > 0."""
+    cdef real unused
+    return log1p_quotient_high(a, b, total, reciprocal, &unused)
+
+
+cdef inline real log1p_quotient_high(real a, real b, real total, real* reciprocal, real* rest) noexcept nogil:
+    """The same, and what the last rounding took from the logarithm."""
     # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
-    cdef real k, n, h, h_low, t, w, per_h, low
+    cdef real k, n, h, h_low, t, w, per_h, low, whole, fraction, high
     cdef real scale = inverse_power(total, b, &k)
     cdef real half = <real>0.5 * scale
     cdef real part = b * (half + <real>0.5)
@@ -556,9 +562,14 @@ cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) no
     w = t * t
     low = (t * w) * log_quotient_tail(w)
     if real is double:
-        return mad(k, <double>0.6931471805598903, t + mad(k, <double>5.497923018708371e-14, low))
+        whole = k * <double>0.6931471805598903  # exactly
+        fraction = t + mad(k, <double>5.497923018708371e-14, low)
     else:
-        return mad(k, <float>0.693145751953125, t + mad(k, <float>1.4286068e-06, low))
+        whole = k * <float>0.693145751953125
+        fraction = t + mad(k, <float>1.4286068e-06, low)
+    high = whole + fraction
+    rest[0] = fraction - (high - whole)
+    return high
 
 
 cdef inline real log_quotient_tail(real w) noexcept nogil:

@@ -70,6 +70,7 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real score[ROWS]  # of the target
     cdef real q[ROWS]
     cdef real log_sum[ROWS]  # less the largest score
+    cdef real log_sum_low[ROWS]
     cdef real slope[ROWS]  # f' and f'', which are multiplied by q and q²
     cdef real curve[ROWS]
     cdef real target_slope[ROWS]  # the same of the target's class, where they are multiplied by 1 - q
@@ -87,14 +88,14 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     for i in range(ROWS):
         ones[i] = one
     for i in range(group.padded):
-        log_sum[i] = math.log1p_quotient(rest[i], peak[i], total[i], &unused)
+        log_sum[i] = math.log1p_quotient_high(rest[i], peak[i], total[i], &unused, &log_sum_low[i])
     for i in range(group.padded):
         apart = below[i] if score[i] == most[i] else one - q[i]
         ahead = most[i] - score[i]
         ahead_low = math.difference_rest(most[i], score[i], ahead)
         ahead = <real>0 if score[i] == most[i] else ahead
         surprise = ahead + log_sum[i]
-        ahead_low = ahead_low + math.difference_rest(ahead, -log_sum[i], surprise)
+        ahead_low = (ahead_low + log_sum_low[i]) + math.difference_rest(ahead, -log_sum[i], surprise)
         target_loss(&p, surprise, ahead_low, q[i], apart, &value, &first, &second)
         loss[i] = value
         slope[i] = first
