@@ -1,5 +1,5 @@
-"""The speeds in README.md and bench/README.md, written from results/losses.json and, for a CPU without AVX-512,
-results/losses_avx2.json: `python -m bench docs`."""
+"""The speeds in README.md and bench/README.md, written from results/losses.json and, for a CPU with AVX-512,
+results/losses_avx512.json: `python -m bench docs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import losses
 
 ROOT = Path(__file__).parent.parent
 README, BENCH_README, RESULTS = ROOT / "README.md", ROOT / "bench/README.md", ROOT / "bench/results/losses.json"
-AVX2_RESULTS = ROOT / "bench/results/losses_avx2.json"
+AVX512_RESULTS = ROOT / "bench/results/losses_avx512.json"
 PEERS = ("numpy", "scikit-learn", "torch", "jax")
 
 #: What README.md calls the cases that it shows.
@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
     results = json.loads(RESULTS.read_text("utf-8"))
     README.write_text(with_speeds(README.read_text("utf-8"), results), "utf-8")
     text = with_table(BENCH_README.read_text("utf-8"), results)
-    BENCH_README.write_text(with_avx2_table(text, json.loads(AVX2_RESULTS.read_text("utf-8"))), "utf-8")
+    BENCH_README.write_text(with_avx512_table(text, json.loads(AVX512_RESULTS.read_text("utf-8"))), "utf-8")
 
 
 def with_speeds(text: str, results: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def table(results: dict[str, Any]) -> Iterator[str]:
             yield "| " + " | ".join(row) + " |"
 
 
-def with_avx2_table(text: str, results: dict[str, Any]) -> str:
+def with_avx512_table(text: str, results: dict[str, Any]) -> str:
     """The shorter table of another machine, with a row for each loss and dtype, in place of the one that is there."""
     start = text.index("| loss | dtype | ns |")
     lines = ["| loss | dtype | ns | NumPy | scikit-learn | torch | jax |", "| --- | --- |" + " ---: |" * 5]

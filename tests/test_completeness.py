@@ -54,7 +54,7 @@ def test_the_speeds_in_the_docs_are_those_that_were_measured():
     docs = pytest.importorskip("bench.docs", reason="the benchmark is not installed: the tests run outside the tree")
     for source, file, written in ((docs.RESULTS, docs.README, docs.with_speeds),
                                   (docs.RESULTS, docs.BENCH_README, docs.with_table),
-                                  (docs.AVX2_RESULTS, docs.BENCH_README, docs.with_avx2_table)):
+                                  (docs.AVX512_RESULTS, docs.BENCH_README, docs.with_avx512_table)):
         results, text = json.loads(source.read_text("utf-8")), file.read_text("utf-8")
         slower = results | {"rows": [row | {"ns_per_element": {name: 2 * ns for name, ns in
                                                                row["ns_per_element"].items()}}
