@@ -112,8 +112,14 @@ class SampleLoss(BaseLoss):
 
     def _sum(self, losses: NDArray[np.float64], scale: NDArray[np.float64]) -> float:
         """The losses of samples as one."""
-        parts = (slice(start, start + 2**15) for start in range(0, len(losses), 2**15))
-        return float(np.sum([np.where(scale[part] == 0, 0.0, scale[part] * losses[part]).sum() for part in parts]))
+        total = []
+        for start in range(0, len(losses), 2**15):
+            factor = scale[start:start + 2**15]
+            part = factor * losses[start:start + 2**15]
+            if scale.strides != (0,):  # else it is one number, and no weight
+                part[factor == 0] = 0.0
+            total.append(part.sum())
+        return float(np.sum(total))
 
     # ---- a call ------------------------------------------------------------------------------------------------------
 

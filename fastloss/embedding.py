@@ -252,7 +252,10 @@ def _step(x: Doubles) -> Doubles:
 
 def _positive(y: np.ndarray, allowed: tuple[int, ...]) -> NDArray[np.bool_]:
     """Where labels are 1. They may be 1 and -1, or, if 0 is allowed, 1 and 0."""
-    positive, zero, negative = y == 1.0, y == 0.0, y == -1.0
+    positive, negative = y == 1.0, y == -1.0
+    if (positive | negative).all():
+        return positive
+    zero = y == 0.0
     wanted = "1 and 0, or 1 and -1" if 0 in allowed else "1 or -1"
     good = positive | negative | (zero & (0 in allowed))
     raise_at(f"y[{{}}] is {{}}: labels must be {wanted}", y, ~good)
@@ -647,13 +650,13 @@ class MarginRanking(SampleLoss):
         hinge = Hinge(self.margin)
         for part in _blocks(len(scale), 16):
             z = np.subtract(x1[part], x2[part], dtype=np.float64)
-            values, slopes = hinge.loss_gradient(y[part], z, reduction="none", n_threads=n_threads, gradient_out=z)
-            if losses is not None:
-                losses[part] = values
+            # (one thread: what it works on is in its cache, and NumPy has one)
+            hinge.loss_gradient(y[part], z, reduction="none", n_threads=1, gradient_out=z,
+                                loss_out=None if losses is None else losses[part])
             if gradients is not None:
-                slopes *= scale[part]
-                gradients[0][part] = slopes
-                np.negative(slopes, out=gradients[1][part], casting="same_kind")
+                z *= scale[part]
+                gradients[0][part] = z
+                np.negative(z, out=gradients[1][part], casting="same_kind")
 
 
 # ---- batches: each sample against all others -------------------------------------------------------------------------
