@@ -112,14 +112,15 @@ class SampleLoss(BaseLoss):
 
     def _sum(self, losses: NDArray[np.float64], scale: NDArray[np.float64]) -> float:
         """The losses of samples as one."""
-        total = []
+        weighted = scale.strides != (0,)  # else it is one number: see `scales`
+        sums = []
         for start in range(0, len(losses), 2**15):
             factor = scale[start:start + 2**15]
-            part = factor * losses[start:start + 2**15]
-            if scale.strides != (0,):  # else it is one number, and no weight
-                part[factor == 0] = 0.0
-            total.append(part.sum())
-        return float(np.sum(total))
+            products = factor * losses[start:start + 2**15]
+            if weighted:
+                products[factor == 0] = 0.0
+            sums.append(products.sum())
+        return float(np.sum(sums))
 
     # ---- a call ------------------------------------------------------------------------------------------------------
 

@@ -650,9 +650,13 @@ class MarginRanking(SampleLoss):
         hinge = Hinge(self.margin)
         for part in _blocks(len(scale), 16):
             z = np.subtract(x1[part], x2[part], dtype=np.float64)
-            # (one thread: what it works on is in its cache, and NumPy has one)
-            hinge.loss_gradient(y[part], z, reduction="none", n_threads=1, gradient_out=z,
-                                loss_out=None if losses is None else losses[part])
+            # One thread: a block is in the cache of this one, and most of the time is NumPy's, which has no others.
+            if losses is not None and gradients is None:
+                hinge.loss(y[part], z, reduction="none", n_threads=1, loss_out=losses[part])
+            elif losses is not None:
+                hinge.loss_gradient(y[part], z, reduction="none", n_threads=1, gradient_out=z, loss_out=losses[part])
+            else:
+                hinge.gradient(y[part], z, reduction="none", n_threads=1, gradient_out=z)
             if gradients is not None:
                 z *= scale[part]
                 gradients[0][part] = z

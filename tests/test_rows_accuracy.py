@@ -135,6 +135,16 @@ def test_many_rows_of_products_of_probabilities(loss, n_classes, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("q", [0.1, 1e-3, 1e-5])
+def test_small_powers_in_confident_rows(q, dtype):
+    # the loss is a normal number, its product with q is not
+    loss, z = fl.GeneralizedCrossEntropy(q), np.array([[87 if dtype == np.float32 else 708, 0]], dtype)
+    value, = loss.loss([0], z, reduction="none")
+    (expected, _), _, _ = exact_row(loss, 0, z[0], dtype)
+    assert ulps(value, expected, dtype) <= row_limit(loss, 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
 def test_many_rows_of_cross_entropy(n_classes, dtype):
     wide = wider(dtype)

@@ -207,7 +207,7 @@ def test_errors(loss):
             ([array.astype(object) for array in given], {}, TypeError, rf"{names[0]} has dtype object")):
         with pytest.raises(error, match=match):
             loss(*arguments, **options)
-    outs = [np.empty_like(array) for array in own(loss, given)]
+    outs = [np.zeros_like(array) for array in own(loss, given)]
     for bad, error, match in ((outs[0].astype(np.float32), TypeError, "has dtype float32"),
                               (outs[0][1:], ValueError, f"has shape {re.escape(str(outs[0][1:].shape))}"),
                               (np.broadcast_to(1.0, first.shape), ValueError, "read-only"),

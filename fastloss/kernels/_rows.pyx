@@ -267,7 +267,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
                      real* unused) noexcept nogil:
     cdef const RowKernel* kernel = job.kernel
     cdef Group group
-    cdef Py_ssize_t classes = job.classes, height, matrices, numbers = 0, index, first, i
+    cdef Py_ssize_t classes = job.classes, height, matrices, numbers = 0, index, first, ahead, i
     cdef bint columns = job.y_pred.outer_stride == sizeof(real) and job.y_pred.inner_stride != sizeof(real)
     cdef bint rows_of_targets = not job.indexed  # in y_true
     cdef bint targets_wanted = rows_of_targets or kernel.distribution
@@ -399,6 +399,16 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
             for i in range(group.rows):
                 group.scales[i] = group.factors[i] * (weights[i] * job.scale)
 
+        if group.across:
+            ahead = min(height, stop - first - height)
+            if rows_of_targets:
+                prefetch_rows(&job.y_true, first + height, ahead, classes)
+            if real is double:  # others, of half the bytes, gain nothing
+                prefetch_rows(&job.y_pred, first + height, ahead, classes)
+                if job.mode & GRADIENT:
+                    prefetch_rows(&job.gradient, first + height, ahead, classes)
+                if third:
+                    prefetch_rows(&job.hessian, first + height, ahead, classes)
         if real is double:
             kernel.evaluate_f64(job, &kernel.parameters, &group, loss)
         else:

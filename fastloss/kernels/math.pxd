@@ -542,7 +542,7 @@ cdef inline real log1p_quotient(real a, real b, real total, real* reciprocal) no
 
 
 cdef inline real log1p_quotient_high(real a, real b, real total, real* reciprocal, real* rest) noexcept nogil:
-    """The same, and what the last rounding took from the logarithm."""
+    """The same, and what adding a multiple of log 2 took from it, if one is in it."""
     # total/b = 2^k·v, log v = 2·atanh(t/2), t = (v - 1)/((v + 1)/2) = n/h. For k = 0, n is a itself.
     cdef real k, n, h, h_low, t, w, per_h, low, whole, fraction, high
     cdef real scale = inverse_power(total, b, &k)

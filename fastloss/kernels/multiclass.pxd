@@ -115,7 +115,9 @@ cdef inline void target_loss(const TargetLoss* p, real surprise, real surprise_l
         high = exponent_of(gamma, zero, -surprise, -surprise_low, &low)
         power = q if gamma == one else exp_sum(high, low)
         power = zero if surprise == one / zero else power
-        loss[0] = rest if gamma == one else -expm1_sum(high, low) / gamma
+        # (a small exponent may be subnormal, where the surprise, which the loss then is, is not)
+        loss[0] = -expm1_sum(high, low) / gamma if high < <real>-1e-20 else surprise
+        loss[0] = rest if gamma == one else loss[0]
         slope[0] = power
         curve[0] = -gamma * power
 

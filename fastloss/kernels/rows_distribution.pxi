@@ -356,9 +356,9 @@ cdef inline real probability(int inputs, real x, real t, real top, real below, r
         q = math.exp(x)
         difference[0] = q - t
         return q
-    apart = (<real>1 - t) - below
     difference[0] = x - t
     if inputs == LOGITS:
+        apart = (<real>1 - t) - below
         difference[0] = apart if (x == top) & (x > half) & (t > half) else difference[0]
     return x
 
@@ -379,7 +379,7 @@ cdef inline void sum_divergence(const DistributionLoss* p, int inputs, int mode,
     cdef real sums[WIDTH]
     cdef real slope_sums[WIDTH]
     cdef real curve_sums[WIDTH]
-    cdef real slope_lows[WIDTH]  # what roundings took from these sums, of which each number is a product
+    cdef real slope_lows[WIDTH]  # what roundings took from these sums, with which each output is multiplied
     cdef real curve_lows[WIDTH]
     cdef real sums_part[WIDTH]
     cdef real q, difference, slope, curve
@@ -535,12 +535,13 @@ cdef void evaluate_ordered(const RowJob* job, const OrderedLoss* parameters, Gro
 cdef inline void ordered_line(const OrderedLoss* p, int inputs, int mode, const Group* group, Py_ssize_t line,
                               const real* poison, const real* scale, real* loss) noexcept nogil:
     """Of differences d of cumulated probabilities: Σ f(d), class after class of 16 rows. The differences stay in the
-    Hessian's place, the probabilities in the gradient's."""
+    Hessian's place, the probabilities in the gradient's. Sums that gradients are made of are exact, but for squares:
+    theirs are held to terms so large that roundings do not count."""
     cdef real line_poison[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real sums[WIDTH]
     cdef real cumulated[WIDTH]
-    cdef real cumulated_low[WIDTH]  # what roundings took: those of a sum of equal numbers fall the same way
+    cdef real cumulated_low[WIDTH]  # what roundings took; those of a sum of equal numbers fall the same way
     cdef real ahead[WIDTH]
     cdef real slopes[WIDTH]
     cdef real curves[WIDTH]

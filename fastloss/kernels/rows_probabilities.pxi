@@ -1,6 +1,6 @@
-# Softmax as probabilities. For losses that multiply them with each other, and so multiply their errors, they are
-# `exact`, within 0.6 ulp: exponentials and their sums come in two parts, and quotients take in both. For others, and
-# beyond EXACT_CLASSES, where the limit is wider, `softmax` takes half the time.
+# Softmax as probabilities. Losses that multiply them with each other multiply their errors, too. Where that would be
+# beyond the limit of accuracy, they are `exact`, within 0.6 ulp: exponentials and their sums come in two parts, and
+# quotients take in both. For others, and beyond EXACT_CLASSES, where the limit is wider, `softmax` takes half the time.
 
 cdef enum:
     EXACT_CLASSES = 160

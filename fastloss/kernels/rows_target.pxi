@@ -77,7 +77,6 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     cdef real target_curve[ROWS]
     cdef real divisor[ROWS]  # of probabilities in the square that f'' is multiplied by
     cdef real scale[ROWS]
-    cdef real ones[ROWS]
     cdef real one = <real>1, unused, ahead, ahead_low, surprise, apart, value, first, second
     cdef Py_ssize_t i
     clear_others(group, score)
@@ -85,8 +84,6 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
     probabilities(group, True, most, peak, rest, total, top, below)
     clear_others(group, q)
     of_labels(group, &group.gradient, q)
-    for i in range(ROWS):
-        ones[i] = one
     for i in range(group.padded):
         log_sum[i] = math.log1p_quotient_high(rest[i], peak[i], total[i], &unused, &log_sum_low[i])
     for i in range(group.padded):
@@ -103,13 +100,10 @@ cdef inline void target_of_logits(const RowJob* job, const TargetLoss* parameter
         scale[i] = <real>group.scales[i]
         target_slope[i] = first * apart
         target_curve[i] = target_slope[i] * q[i]
-        target_curve[i] = target_curve[i] + target_curve[i] if job.bound else target_curve[i]
         target_curve[i] = second * (one if TargetLoss is Focal else apart * apart) + target_curve[i]
         divisor[i] = apart if TargetLoss is Focal and apart != <real>0 else one
-    if job.mode & PROBABILITY:
-        scale_to_hessian(group, ones)
     if job.mode & HESSIAN:
-        hessian_of_target(group, job.bound, top, below, divisor, slope, curve, scale)
+        hessian_of_target(group, top, below, divisor, slope, curve, scale)
         for i in range(group.padded):
             target_curve[i] *= scale[i]
         put_at_labels(group, &group.hessian, target_curve)
@@ -195,7 +189,7 @@ cdef void scale_to_hessian(const Group* group, const real* factor) noexcept nogi
             copy_numbers(place(&hessian, line, k, out), out)
 
 
-cdef void hessian_of_target(const Group* group, bint bound, const real* top, const real* below, const real* divisor,
+cdef void hessian_of_target(const Group* group, const real* top, const real* below, const real* divisor,
                             const real* slope, const real* curve, const real* scale) noexcept nogil:
     """slope·q·(1 - q) + curve·(q/divisor)², of classes that are not the target."""
     cdef real line_top[WIDTH]
@@ -205,7 +199,7 @@ cdef void hessian_of_target(const Group* group, bint bound, const real* top, con
     cdef real line_curve[WIDTH]
     cdef real line_scale[WIDTH]
     cdef real out[WIDTH]
-    cdef real share, rest, twice = <real>2 if bound else <real>1
+    cdef real share, rest
     cdef const real* q
     cdef Matrix gradient = group.gradient
     cdef Matrix hessian = group.hessian
@@ -217,8 +211,6 @@ cdef void hessian_of_target(const Group* group, bint bound, const real* top, con
         spread(group, line, slope, line_slope)
         spread(group, line, curve, line_curve)
         spread(group, line, scale, line_scale)
-        for j in range(WIDTH):
-            line_slope[j] *= twice
         for k in range(group.count):
             q = place(&gradient, line, k, out)
             for j in range(WIDTH):
