@@ -66,14 +66,17 @@ include "rows_overlap.pxi"
 
 cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept nogil:
     """Class indices, and which rows are ignored."""
+    cdef const Stream* stream = &job.y_true
+    cdef const char* data = stream.data + first * stream.outer_stride
     cdef double labels[ROWS]
     cdef int64_t skips[ROWS]
     cdef Py_ssize_t i
     cdef int64_t bad = 0, counted = 0
     cdef double classes = job.classes, ignored = job.ignored, label
     cdef bint good, skipped, ignores = job.ignores
-    read_strided(job.y_true.data + first * job.y_true.outer_stride, job.y_true.outer_stride, group.rows,
-                 job.y_true.dtype, labels)
+    if stream.dtype == INT64 and stream.outer_stride == sizeof(int64_t):
+        return take_labels(job, <const int64_t*>data, group)
+    read_strided(data, stream.outer_stride, group.rows, stream.dtype, labels)
     for i in range(group.rows):
         label = labels[i]
         # (adding 1.5·2^52 rounds to whole numbers)
@@ -87,6 +90,22 @@ cdef int read_labels(const RowJob* job, Py_ssize_t first, Group* group) noexcept
     for i in range(group.rows):
         group.labels[i] = <int>labels[i]
         group.skipped[i] = <int>skips[i]
+    return (BAD_TARGET if bad else 0) | (COUNTED if counted else 0)
+
+
+cdef int take_labels(const RowJob* job, const int64_t* labels, Group* group) noexcept nogil:
+    """The same of int64 indices that follow each other, as they mostly are: AVX2 has no conversion of them."""
+    cdef int64_t classes = job.classes, ignored = <int64_t>job.ignored, ignores = job.ignores, label, good, skipped
+    cdef int64_t bad = 0, counted = 0
+    cdef Py_ssize_t i
+    for i in range(group.rows):
+        label = labels[i]
+        skipped = ignores & (label == ignored)
+        good = (label >= 0) & (label < classes) & (skipped ^ 1)
+        bad |= (good | skipped) ^ 1
+        counted |= skipped ^ 1
+        group.labels[i] = <int>(label if good != 0 else 0)
+        group.skipped[i] = <int>skipped
     return (BAD_TARGET if bad else 0) | (COUNTED if counted else 0)
 
 
