@@ -405,9 +405,9 @@ cdef inline void sum_divergence(const DistributionLoss* p, int inputs, int mode,
                     q = probability(inputs, x[j], t[j], line_top[j], line_below[j], &difference)
                     sums_part[j] += divergence(p, q, t[j], difference, &slope, &curve)
                     slope_out[j] = slope
-                    add_parts(DistributionLoss is Brier, slope_sums + j, slope_lows + j, slope, <real>0)
+                    add_parts(True, slope_sums + j, slope_lows + j, slope, <real>0)
                     if mode & HESSIAN:
-                        add_parts(DistributionLoss is Brier, curve_sums + j, curve_lows + j, curve, <real>0)
+                        add_parts(True, curve_sums + j, curve_lows + j, curve, <real>0)
                 if kept:
                     copy_numbers(place(&hessian, line, k, loss), slope_out)
             for j in range(WIDTH):
