@@ -601,7 +601,7 @@ class MarginRanking(SampleLoss):
     """Margin ranking loss: of two scores, the one that should be higher should be so by a margin.
 
     A call takes y (n,), 1 where x1 should be higher and -1 where x2 should, and x1 and x2 (n,), the scores. Gradients
-    are for x1 and x2.
+    are for x1 and x2. It runs on one thread, whatever `n_threads` is.
 
     Parameters
     ----------

@@ -193,7 +193,7 @@ cdef struct RowKernel:
     bint distribution  # takes rows of targets, else classes
     bint ordered  # walks along the classes, which only goes across
     bint scratch  # takes rows that lie apart, each contiguous, or side by side in scratch
-    bint keeps  # goes back to the exponentials for the loss
+    bint keeps  # goes back to the exponentials, or the probabilities, for the loss
     bint crosses  # checks targets of scores itself
 
 # One call. Streams are rows (outer) of classes (inner).
