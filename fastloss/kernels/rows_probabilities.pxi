@@ -38,7 +38,7 @@ cdef void exact_probabilities(const Group* group, const real* most, const real* 
     cdef real total_low[ROWS]
     cdef real per_total[ROWS]
     cdef real ties[ROWS]  # how many scores are the largest
-    cdef real zero = <real>0, one = <real>1, infinity = one / zero, ahead, again, product
+    cdef real zero = <real>0, one = <real>1, infinity = one / zero, again, product
     cdef bint no_limit
     cdef Py_ssize_t line, i
     clear_others(group, ties)
@@ -50,8 +50,7 @@ cdef void exact_probabilities(const Group* group, const real* most, const real* 
         else:
             exponentials_in_parts(group, line, False, most, shift, magic, least, rest, rest_low, ties)
     for i in range(group.padded):
-        ahead = zero if most[i] == shift[i] else most[i] - shift[i]
-        peak[i] = math.exp_scaled_parts(ahead, magic[i], least[i], &peak_low[i])
+        peak[i] = math.exp_scaled_parts(without_shift(most[i], shift[i], True), magic[i], least[i], &peak_low[i])
         # where the largest score occurs again, its exponential joins those of the others
         again = ties[i] - one
         product = again * peak[i]
@@ -82,7 +81,6 @@ cdef inline void exponentials_in_parts(const Group* group, Py_ssize_t line, bint
     cdef real line_least[WIDTH]
     cdef real high[WIDTH]
     cdef real low[WIDTH]
-    cdef real x
     cdef bint is_most
     cdef const real* z
     cdef const real* e
@@ -102,10 +100,8 @@ cdef inline void exponentials_in_parts(const Group* group, Py_ssize_t line, bint
     for k in range(group.count):
         z = place(&scores, line, k, sums)
         for j in range(WIDTH):
-            x = z[j]
-            if extreme:
-                x = <real>0 if x == line_shift[j] else x - line_shift[j]
-            high[j] = math.exp_scaled_parts(x, line_magic[j], line_least[j], low + j)
+            high[j] = math.exp_scaled_parts(without_shift(z[j], line_shift[j], extreme), line_magic[j], line_least[j],
+                                            low + j)
         copy_numbers(place(&gradient, line, k, sums), high)
         copy_numbers(place(&hessian, line, k, sums), low)
     for k in range(group.count):

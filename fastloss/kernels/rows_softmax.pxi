@@ -40,11 +40,15 @@ cdef void largest_of_line(const Group* group, Py_ssize_t line, real* most) noexc
 
 cdef inline real exponential(real z, real shift, real magic, real least, bint extreme) noexcept nogil:
     """exp(z) times the power of 2 of its row; where the largest score is infinite, its limit."""
-    # Where the largest score of a row is so large that it is the shift, all scores that count are so near to it that
-    # the difference is exact.
+    return math.exp_scaled(without_shift(z, shift, extreme), magic, least)
+
+
+cdef inline real without_shift(real z, real shift, bint extreme) noexcept nogil:
+    """What an exponential is taken of. Where the largest score of a row is so large that it is the shift, all scores
+    that count are so near to it that the difference is exact."""
     if extreme:
-        z = <real>0 if z == shift else z - shift
-    return math.exp_scaled(z, magic, least)
+        return <real>0 if z == shift else z - shift
+    return z
 
 
 cdef void exponentials(const Group* group, const real* most, const real* shift, const real* magic, const real* least,
