@@ -8,6 +8,8 @@ Three things of every sweep (loss × dtype × mode), read off the machine code w
 2. a float32 sweep converts nothing between float and double (a bare literal is enough to compute in double);
 3. it calls nothing (a libm function, or a formula that was not inlined).
 
+Sweeps that sum their losses up compute in such registers, and convert losses to double, a register at a time.
+
 Products of linear models with dense X, which compute in double, must have such a loop, too.
 
 Of row losses and overlap losses, each formula's function, and each pass that the compiler did not inline into one, must
@@ -23,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import isa
 
 MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
-WIDE = "wide"  # losses that have it, have it in both dtypes
-SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE)) + ")$")
+#: Losses that have them, have them in both dtypes; and those that sum up, in both modes.
+WIDE = "wide"
+SUMS = ("loss_to_sum", "loss_to_sum_gradient")
+SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE, *SUMS)) + ")$")
 #: Functions of _rows.pyx that must be there, with how many losses share them; and passes, which may be inlined.
 FORMULAS = {"evaluate_target": 4, "evaluate_cross_entropy": 1, "evaluate_distribution": 2, "evaluate_ordered": 2,
             "evaluate_margin": 3, "apply_softmax": 1, "gradient_of_block": 1}
@@ -80,6 +84,17 @@ def faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str
     if bad := next((t for _, t in code if re.match(r"call", t)), None):
         found.append(f"calls: {bad}")
     return found
+
+
+def sum_faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:
+    """Sweeps that sum up make doubles of whole registers of losses, and never floats of doubles."""
+    # (anywhere: with loops of some registers written out, what is innermost may be a loop that copies)
+    texts = [text for _, text in code]
+    differs = re.compile(rf"v?subp{'s' if single else 'd'}\s.*%{register}")  # every loss begins with a difference
+    found = [] if any(map(differs.match, texts)) else [f"computes nothing in whole {register} registers"]
+    narrow = re.compile(r"cvt(ss2sd|pd2ps)")
+    found += [f"converts one number, or to float: {text}" for text in texts if single and narrow.search(text)]
+    return found + [f"calls: {text}" for text in texts if text.startswith("call")]
 
 
 def row_faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:
@@ -143,10 +158,14 @@ def main() -> int:
         missing = [(loss, dtype, mode) for loss in losses for dtype in "01" for mode in MODES
                    if (loss, dtype, mode) not in sweeps]
         missing += [(loss, dtype, WIDE) for loss in wide for dtype in "01" if (loss, dtype, WIDE) not in sweeps]
+        summed = {loss for loss, _, mode in sweeps if mode in SUMS}
+        missing += [(loss, dtype, mode) for loss in summed for dtype in "01" for mode in SUMS
+                    if (loss, dtype, mode) not in sweeps]
+        missing += [] if summed else [("any", "1", mode) for mode in SUMS]
         for key in missing:
             print(f"{name}: loss {key[0]}, {'f32' if key[1] == '0' else 'f64'}, {key[2]}: no such function")
         for (loss, dtype, mode), code in sorted(sweeps.items()):
-            for fault in faults(code, register, dtype == "0"):
+            for fault in (sum_faults if mode in SUMS else faults)(code, register, dtype == "0"):
                 print(f"{name}: loss {loss} of the fused type, {'f32' if dtype == '0' else 'f64'}, {mode}: {fault}")
                 bad += 1
         bad += len(missing) + (not sweeps)

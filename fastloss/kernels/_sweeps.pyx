@@ -8,18 +8,19 @@ from libc.string cimport memcpy, memset
 
 from . cimport math
 from .binary cimport (
-    AsymmetricFocal, BinaryCrossEntropy, BinaryLoss, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary,
+    AsymmetricFocal, BinaryCrossEntropy, BinaryLoss, Hinge, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary,
 )
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
-    PARTS, LightLoss, PairLoss, RegressionLoss, regression, regression_pair, regression_parts,
+    PARTS, AbsoluteError, AbsolutePercentageError, Expectile, Huber, LightLoss, PairLoss, Quantile, RegressionLoss,
+    SquaredError, regression, regression_pair, regression_parts,
 )
 from .wide cimport CheckedLoss, TwofoldLoss, WideLoss, clearance
 from .types cimport (
     ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
     HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32,
     FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum,
-    is_wide_f32, is_wide_f64, real, sweep_f32, sweep_f64,
+    is_wide_f32, is_wide_f64, real, sum_f32, sum_f64, sweep_f32, sweep_f64,
 )
 
 
@@ -41,6 +42,18 @@ ctypedef fused PointwiseLoss:
 ctypedef fused StagedLoss:
     LightLoss
     LightMarginLoss
+
+
+# So few steps that a pass for the sum of the losses would take half as long. (For the others among the light losses, to
+# sum on the way was measured to gain nothing in float32.)
+ctypedef fused SummedLoss:
+    SquaredError
+    AbsoluteError
+    Huber
+    Quantile
+    Expectile
+    AbsolutePercentageError
+    Hinge
 
 
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
@@ -69,9 +82,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef Py_ssize_t i
     cdef real unaligned[4 * <int>PARTS + 16]
     cdef real* parts = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
-    cdef real y, z, known, value, slope, curve, second_slope, second_curve
-    cdef real wide_value, wide_slope, wide_curve
-    cdef bint extreme
+    cdef real value, slope, curve, second_slope, second_curve
     n = n // WIDTH * WIDTH  # it is whole vectors: so the compiler knows, and makes no loop for a rest
     # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
@@ -86,36 +97,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     elif PointwiseLoss in RegressionLoss:
         regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
     for i in range(n):
-        y = y_true[i]
-        z = y_pred[i]
-        known = z - y
-        if PointwiseLoss in TwofoldLoss:
-            regression(&p, y, z, varying[i], &parts[i], False, &value, &slope, &curve)
-            if wide:  # another formula for extreme numbers, and for them alone
-                regression(&p, y, z, varying[i], &parts[i], True, &wide_value, &wide_slope, &wide_curve)
-                extreme = clearance(&p, y, z, z) < 0
-                value = wide_value if extreme else value
-                slope = wide_slope if extreme else slope
-                curve = wide_curve if extreme else curve
-        elif PointwiseLoss in RegressionLoss:
-            regression(&p, y, z, varying[i], &parts[i], wide, &value, &slope, &curve)
-        elif PointwiseLoss in PairLoss:
-            regression_pair(&p, y, z, y_pred[n + i], wide, &value, &slope, &curve, &second_slope, &second_curve)
-        else:
-            binary(&p, y, z, varying[i], parts[PARTS + i], parts[i], wide, &value, &slope, &curve)
-            known = z
-        # NaN in, NaN out, whatever the formula selects (that of a pair's second prediction comes out by itself)
-        if not wide:
-            known = -<real>0  # the block holds none
-        elif PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
-            known = <real>0 if known == known else known
-            value = value + known
-            slope = slope + known
-            curve = curve + known
-        elif PointwiseLoss not in LightLoss and PointwiseLoss not in NaNPassingLoss:
-            value = value if known == known else known
-            slope = slope if known == known else known
-            curve = curve if known == known else known
+        value = formula(&p, n, i, y_true, y_pred, varying, parts, wide, &slope, &curve, &second_slope, &second_curve)
         if mode & LOSS:
             loss[i] = value
         if mode & GRADIENT:
@@ -124,9 +106,98 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
             hessian[i] = curve * scale
         if PointwiseLoss in PairLoss:
             if mode & GRADIENT:
-                gradient[n + i] = (second_slope + known) * scale
+                gradient[n + i] = second_slope * scale
             if mode & HESSIAN:
-                hessian[n + i] = (second_curve + known) * scale
+                hessian[n + i] = second_curve * scale
+
+
+cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, const real* y_true, const real* y_pred,
+                         const real* varying, const real* parts, bint wide, real* slope, real* curve,
+                         real* second_slope, real* second_curve) noexcept nogil:
+    """The loss of the i-th of n elements, with its derivatives."""
+    cdef real value, wide_value, wide_slope, wide_curve
+    cdef real y = y_true[i]
+    cdef real z = y_pred[i]
+    cdef real known = z - y
+    cdef bint extreme
+    if PointwiseLoss in TwofoldLoss:
+        regression(p, y, z, varying[i], &parts[i], False, &value, slope, curve)
+        if wide:  # another formula for extreme numbers, and for them alone
+            regression(p, y, z, varying[i], &parts[i], True, &wide_value, &wide_slope, &wide_curve)
+            extreme = clearance(p, y, z, z) < 0
+            value = wide_value if extreme else value
+            slope[0] = wide_slope if extreme else slope[0]
+            curve[0] = wide_curve if extreme else curve[0]
+    elif PointwiseLoss in RegressionLoss:
+        regression(p, y, z, varying[i], &parts[i], wide, &value, slope, curve)
+    elif PointwiseLoss in PairLoss:
+        regression_pair(p, y, z, y_pred[n + i], wide, &value, slope, curve, second_slope, second_curve)
+    else:
+        binary(p, y, z, varying[i], parts[PARTS + i], parts[i], wide, &value, slope, curve)
+        known = z
+    # NaN in, NaN out, whatever the formula selects (that of a pair's second prediction comes out by itself)
+    if not wide:
+        return value  # the block holds none
+    if PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
+        known = <real>0 if known == known else known
+        value = value + known
+        slope[0] = slope[0] + known
+        curve[0] = curve[0] + known
+        second_slope[0] = second_slope[0] + known
+        second_curve[0] = second_curve[0] + known
+    elif PointwiseLoss not in LightLoss and PointwiseLoss not in NaNPassingLoss:
+        value = value if known == known else known
+        slope[0] = slope[0] if known == known else known
+        curve[0] = curve[0] if known == known else known
+    return value
+
+
+cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
+                              const real* varying, real scale, double* lanes, real* gradient, int mode) noexcept nogil:
+    """A sweep that adds its losses to a line of lanes, and stores none. n is a multiple of 64."""
+    # Stored one by one, gradients might change what is still to be read, for all that the compiler knows.
+    cdef SummedLoss p = parameters[0]
+    cdef Py_ssize_t width = 8 if real is double else 16  # numbers of a line of memory
+    cdef Py_ssize_t first = 0, stop, j, k
+    cdef double sums[16]
+    cdef real slopes[4 * 16]
+    while first < n:
+        stop = min(n, first + 32 * width)  # few additions to a lane: few roundings
+        memset(sums, 0, sizeof(sums))
+        while first < stop:
+            for j in range(width):  # written out, as compilers make no vectors of a loop in this loop
+                sums[j] += (
+                    (<double>step(&p, first + j, y_true, y_pred, varying, scale, &slopes[j])
+                     + <double>step(&p, first + j + width, y_true, y_pred, varying, scale, &slopes[j + width]))
+                    + (<double>step(&p, first + j + 2 * width, y_true, y_pred, varying, scale, &slopes[j + 2 * width])
+                       + <double>step(&p, first + j + 3 * width, y_true, y_pred, varying, scale,
+                                      &slopes[j + 3 * width])))
+            if mode & GRADIENT:
+                for k in range(4):
+                    fastloss_copy_line(gradient + first + k * width, slopes + k * width)
+            first += 4 * width
+        for j in range(width):
+            lanes[j] += sums[j]
+
+
+cdef inline real step(const SummedLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, const real* varying,
+                      real scale, real* gradient) noexcept nogil:
+    """The loss of an element, and its gradient, as told."""
+    cdef real slope, curve, second_slope, second_curve
+    cdef real value = formula(p, 0, i, y_true, y_pred, varying, y_true, True, &slope, &curve, &second_slope,
+                              &second_curve)
+    gradient[0] = slope * scale
+    return value
+
+
+cdef void sweep_loss_to_sum(const SummedLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+                            double* lanes, real* gradient) noexcept nogil:
+    sweep_to_sum(p, n, y, z, v, scale, lanes, gradient, LOSS)
+
+
+cdef void sweep_loss_to_sum_gradient(const SummedLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
+                                     real scale, double* lanes, real* gradient) noexcept nogil:
+    sweep_to_sum(p, n, y, z, v, scale, lanes, gradient, LOSS | GRADIENT)
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
@@ -468,12 +539,14 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef const real* z
     cdef const real* v = v_scratch
     cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
-    cdef bint rest, wide
+    cdef bint rest, to_sum, wide
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
     cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
+    cdef bint adds = (summed and not job.weighted and not job.reduced
+                      and job.kernel.sums_f64[job.mode] != NULL)  # as in float32
     # A sweep as fast as memory does not store into a large array itself: its stores may fall across two lines, and hold
     # up loads a multiple of 4 KB beside them while they wait for memory. AMD's cores (Zen 4 was measured) take up to a
     # quarter longer over the two steps, and no less time past the caches.
@@ -500,7 +573,9 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         n = min(block, stop - first)
         # Sweeps take whole vectors: the last few elements go through scratch, and are filled up there.
         rest = n < WIDTH
-        n -= 0 if rest else n % WIDTH
+        to_sum = adds and n >= 64
+        if not rest:
+            n -= n % (64 if to_sum else WIDTH)
         whole = max(n, <Py_ssize_t>WIDTH)
         if labelled:
             y = (<const real*>job.y_true.data + first if y_direct and not rest else
@@ -541,7 +616,15 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
 
         # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for after it:
         # so the formula hides the memory's latency.
-        if real is double:
+        if to_sum:
+            if real is double:
+                job.kernel.sums_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale,
+                                              lanes + (first - start) // block * 8, gradient)
+            else:
+                job.kernel.sums_f32[job.mode](&job.kernel.parameters, n, y, z, v, scale,
+                                              lanes + (first - start) // block * 16, gradient)
+            wide = False  # these losses have no formula of their own for extreme numbers
+        elif real is double:
             job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
             wide = job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z)
             if wide:
@@ -561,7 +644,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if job.mode & HESSIAN:
             finish(job, &job.hessian, &job.second_hessian, hessian_direct and not rest, first, n, whole, weights,
                    past_caches, hessian)
-        if summed:
+        if summed and not to_sum:
             if job.reduced:
                 if not job.weighted:
                     for i in range(n):
@@ -573,7 +656,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
                 add_values(weights, n, lanes)
             else:
                 add_values(loss, n, lanes)
-        elif job.mode & LOSS:
+        elif job.mode & LOSS and not summed:
             if job.weighted:
                 apply_weights(weights, 1.0, n, loss)
             if rest or not loss_direct:
@@ -634,6 +717,11 @@ def bind(PointwiseLoss parameters):
         kernel.is_wide_f64 = <is_wide_f64>is_wide[PointwiseLoss, double]
         kernel.sweep_wide_f32 = <sweep_f32>sweep_wide[PointwiseLoss, float]
         kernel.sweep_wide_f64 = <sweep_f64>sweep_wide[PointwiseLoss, double]
+    if PointwiseLoss in SummedLoss:
+        kernel.sums_f32[<int>LOSS] = <sum_f32>sweep_loss_to_sum[PointwiseLoss, float]
+        kernel.sums_f64[<int>LOSS] = <sum_f64>sweep_loss_to_sum[PointwiseLoss, double]
+        kernel.sums_f32[LOSS | GRADIENT] = <sum_f32>sweep_loss_to_sum_gradient[PointwiseLoss, float]
+        kernel.sums_f64[LOSS | GRADIENT] = <sum_f64>sweep_loss_to_sum_gradient[PointwiseLoss, double]
     return PyCapsule_New(kernel, "fastloss.Kernel", free_kernel)
 
 

@@ -61,6 +61,10 @@ ctypedef void (*sweep_f32)(const Parameters*, Py_ssize_t, const float*, const fl
                            float*, float*, float*) noexcept nogil
 ctypedef void (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
                            double*, double*, double*) noexcept nogil
+ctypedef void (*sum_f32)(const Parameters*, Py_ssize_t, const float*, const float*, const float*, float,
+                         double*, float*) noexcept nogil
+ctypedef void (*sum_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
+                         double*, double*) noexcept nogil
 ctypedef bint (*is_wide_f32)(const Parameters*, Py_ssize_t, const float*, const float*) noexcept nogil
 ctypedef bint (*is_wide_f64)(const Parameters*, Py_ssize_t, const double*, const double*) noexcept nogil
 ctypedef void (*run_job_chunk)(const Job*, Py_ssize_t, Py_ssize_t, Partial*) noexcept nogil
@@ -72,6 +76,8 @@ cdef struct Kernel:
     Parameters parameters
     sweep_f32 sweeps_f32[N_MODES]
     sweep_f64 sweeps_f64[N_MODES]
+    sum_f32 sums_f32[N_MODES]  # sweeps that add their losses up; NULL: none
+    sum_f64 sums_f64[N_MODES]
     is_wide_f32 is_wide_f32  # whether a block needs the wide sweep; NULL: none does
     is_wide_f64 is_wide_f64
     sweep_f32 sweep_wide_f32
