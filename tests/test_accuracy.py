@@ -135,6 +135,26 @@ def test_sums_of_losses_within_4_ulp_of_fsum(loss, dtype):
         assert abs(loss(y, z, sample_weight=w, reduction="sum") - math.fsum(by_sample * w)) <= 4 * unit
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", [fl.SquaredError(), fl.AbsoluteError(), fl.Huber(), fl.Quantile(0.3), fl.Expectile(0.3),
+                                  fl.AbsolutePercentageError(), fl.Hinge(), fl.SquaredHinge()], ids=repr)
+def test_sums_of_any_size(loss, dtype):
+    # the lightest losses are summed as they are computed, 64 at a time, of blocks of 512 or 1024
+    for n in (1, 63, 64, 65, 127, 128, 511, 513, 576, 1023, 1025, 1100, 4095, 4096, 4097, 4200, 8192, 8200):
+        y, z = targets(loss, n, dtype), predictions(loss, n, dtype)
+        by_sample, gradient = loss.loss_gradient(y, z, reduction="none")
+        expected = math.fsum(by_sample.astype(np.float64))
+        scores = z.copy()
+        total, in_place = loss.loss_gradient(y, scores, reduction="sum", gradient_out=scores)
+        assert abs(total - expected) <= 4 * np.spacing(expected)
+        assert in_place.tobytes() == gradient.tobytes()
+        assert loss(y, z, reduction="sum") == total
+        for i in {0, n // 2, n - 1}:  # a NaN comes through from anywhere
+            z[i] = np.nan
+            assert np.isnan(loss(y, z))
+            z[i] = 0
+
+
 def measure(n=600):
     """Prints the table of largest errors; '!' marks those beyond the limit."""
     for loss in INSTANCES + PAIRS:
