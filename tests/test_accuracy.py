@@ -136,8 +136,9 @@ def test_sums_of_losses_within_4_ulp_of_fsum(loss, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", [fl.SquaredError(), fl.AbsoluteError(), fl.Huber(), fl.Quantile(0.3), fl.Expectile(0.3),
-                                  fl.AbsolutePercentageError(), fl.Hinge(), fl.SquaredHinge()], ids=repr)
+@pytest.mark.parametrize("loss", [fl.SquaredError(), fl.AbsoluteError(), fl.Huber(), fl.Quantile(0.3),
+                                  fl.Expectile(0.3), fl.AbsolutePercentageError(), fl.Hinge(), fl.SquaredHinge()],
+                         ids=repr)
 def test_sums_of_any_size(loss, dtype):
     # the lightest losses are summed as they are computed, 64 at a time, of blocks of 512 or 1024
     for n in (1, 63, 64, 65, 127, 128, 511, 513, 576, 1023, 1025, 1100, 4095, 4096, 4097, 4200, 8192, 8200):
