@@ -619,10 +619,10 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if to_sum:
             if real is double:
                 job.kernel.sums_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale,
-                                              lanes + (first - start) // block * 8, gradient)
+                                              lanes + (first - start) // block * 8 % LANES, gradient)
             else:
                 job.kernel.sums_f32[job.mode](&job.kernel.parameters, n, y, z, v, scale,
-                                              lanes + (first - start) // block * 16, gradient)
+                                              lanes + (first - start) // block * 16 % LANES, gradient)
             wide = False  # these losses have no formula of their own for extreme numbers
         elif real is double:
             job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
