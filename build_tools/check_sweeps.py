@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import isa
 
 MODES = ("loss", "gradient", "loss_gradient", "gradient_hessian", "all")
-#: Losses that have them, have them in both dtypes; and those that sum up, in both modes.
+#: Losses that have one of these, have it in both dtypes; and both of those that sum up.
 WIDE = "wide"
 SUMS = ("loss_to_sum", "loss_to_sum_gradient")
 SYMBOL = re.compile(r"__pyx_fuse_(\d+)_(\d+)__pyx_f_.*_sweep_(" + "|".join((*MODES, WIDE, *SUMS)) + ")$")
@@ -92,6 +92,7 @@ def sum_faults(code: list[tuple[int, str]], register: str, single: bool) -> list
     texts = [text for _, text in code]
     differs = re.compile(rf"v?subp{'s' if single else 'd'}\s.*%{register}")  # every loss begins with a difference
     found = [] if any(map(differs.match, texts)) else [f"computes nothing in whole {register} registers"]
+    found += [f"computes one number: {text}" for text in texts if re.match(r"v?subs[sd]\s", text)]
     narrow = re.compile(r"cvt(ss2sd|pd2ps)")
     found += [f"converts one number, or to float: {text}" for text in texts if single and narrow.search(text)]
     return found + [f"calls: {text}" for text in texts if text.startswith("call")]

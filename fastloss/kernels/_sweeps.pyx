@@ -155,14 +155,15 @@ cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, con
 cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
                               const real* varying, real scale, double* lanes, real* gradient, int mode) noexcept nogil:
     """A sweep that adds its losses to a line of lanes, and stores none. n is a multiple of 64."""
-    # Stored one by one, gradients might change what is still to be read, for all that the compiler knows.
+    # Gradients wait in `slopes`: stored one by one, they might change what is still to be read, for all that the
+    # compiler knows.
     cdef SummedLoss p = parameters[0]
     cdef Py_ssize_t width = 8 if real is double else 16  # numbers of a line of memory
     cdef Py_ssize_t first = 0, stop, j, k
     cdef double sums[16]
     cdef real slopes[4 * 16]
     while first < n:
-        stop = min(n, first + 32 * width)  # few additions to a lane: few roundings
+        stop = min(n, first + 32 * width)  # half a block, so that twelve roundings at most are between loss and lane
         memset(sums, 0, sizeof(sums))
         while first < stop:
             for j in range(width):  # written out, as compilers make no vectors of a loop in this loop
@@ -182,7 +183,7 @@ cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const 
 
 cdef inline real step(const SummedLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, const real* varying,
                       real scale, real* gradient) noexcept nogil:
-    """The loss of an element, and its gradient, as told."""
+    """The loss of the i-th element, and its gradient times `scale`."""
     cdef real slope, curve, second_slope, second_curve
     cdef real value = formula(p, 0, i, y_true, y_pred, varying, y_true, True, &slope, &curve, &second_slope,
                               &second_curve)
@@ -571,7 +572,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     while first + n < stop:
         first += n
         n = min(block, stop - first)
-        # Sweeps take whole vectors: the last few elements go through scratch, and are filled up there.
+        # Sweeps take whole vectors (those that sum up, 64 elements at a time): the last few elements go through
+        # scratch, and are filled up there.
         rest = n < WIDTH
         to_sum = adds and n >= 64
         if not rest:
@@ -616,7 +618,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
 
         # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for after it:
         # so the formula hides the memory's latency.
-        if to_sum:
+        if to_sum:  # each block of a chunk to lanes of its own
             if real is double:
                 job.kernel.sums_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale,
                                               lanes + (first - start) // block * 8 % LANES, gradient)
