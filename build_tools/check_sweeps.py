@@ -59,14 +59,20 @@ def functions(library: Path) -> dict[str, list[tuple[int, str]]]:
     return found
 
 
-def loops(code: list[tuple[int, str]]) -> list[list[str]]:
-    """The bodies of innermost loops: what lies between the target of a backward jump and the jump."""
-    spans = []
+def spans(code: list[tuple[int, str]]) -> list[tuple[int, int]]:
+    """The loops: what lies between the target of a backward jump and the jump."""
+    found = []
     for address, text in code:
         jump = re.match(r"j\w+\s+([0-9a-f]+)", text)
         if jump and code[0][0] <= (target := int(jump[1], 16)) <= address:
-            spans.append((target, address))
-    inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
+            found.append((target, address))
+    return found
+
+
+def loops(code: list[tuple[int, str]]) -> list[list[str]]:
+    """The bodies of innermost loops."""
+    every = spans(code)
+    inner = [s for s in every if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in every)]
     return [[text for address, text in code if low <= address <= high] for low, high in inner]
 
 
@@ -88,14 +94,15 @@ def faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str
 
 def sum_faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:
     """Sweeps that sum up make doubles of whole registers of losses, and never floats of doubles."""
-    # (anywhere: with loops of some registers written out, what is innermost may be a loop that copies)
-    texts = [text for _, text in code]
+    # (in any loop: with loops of some registers written out, what is innermost may be a loop that copies)
+    every = spans(code)
+    texts = [text for address, text in code if any(low <= address <= high for low, high in every)]
     differs = re.compile(rf"v?subp{'s' if single else 'd'}\s.*%{register}")  # every loss begins with a difference
     found = [] if any(map(differs.match, texts)) else [f"computes nothing in whole {register} registers"]
     found += [f"computes one number: {text}" for text in texts if re.match(r"v?subs[sd]\s", text)]
     narrow = re.compile(r"cvt(ss2sd|pd2ps)")
     found += [f"converts one number, or to float: {text}" for text in texts if single and narrow.search(text)]
-    return found + [f"calls: {text}" for text in texts if text.startswith("call")]
+    return found + [f"calls: {text}" for _, text in code if text.startswith("call")]
 
 
 def row_faults(code: list[tuple[int, str]], register: str, single: bool) -> list[str]:

@@ -97,7 +97,7 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     elif PointwiseLoss in RegressionLoss:
         regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
     for i in range(n):
-        value = formula(&p, n, i, y_true, y_pred, varying, parts, wide, &slope, &curve, &second_slope, &second_curve)
+        value = formula(&p, n, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &second_slope, &second_curve)
         if mode & LOSS:
             loss[i] = value
         if mode & GRADIENT:
@@ -112,8 +112,8 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
 
 
 cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, const real* y_true, const real* y_pred,
-                         const real* varying, const real* parts, bint wide, real* slope, real* curve,
-                         real* second_slope, real* second_curve) noexcept nogil:
+                         real v, const real* parts, bint wide, real* slope, real* curve, real* second_slope,
+                         real* second_curve) noexcept nogil:
     """The loss of the i-th of n elements, with its derivatives."""
     cdef real value, wide_value, wide_slope, wide_curve
     cdef real y = y_true[i]
@@ -121,19 +121,19 @@ cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, con
     cdef real known = z - y
     cdef bint extreme
     if PointwiseLoss in TwofoldLoss:
-        regression(p, y, z, varying[i], &parts[i], False, &value, slope, curve)
+        regression(p, y, z, v, &parts[i], False, &value, slope, curve)
         if wide:  # another formula for extreme numbers, and for them alone
-            regression(p, y, z, varying[i], &parts[i], True, &wide_value, &wide_slope, &wide_curve)
+            regression(p, y, z, v, &parts[i], True, &wide_value, &wide_slope, &wide_curve)
             extreme = clearance(p, y, z, z) < 0
             value = wide_value if extreme else value
             slope[0] = wide_slope if extreme else slope[0]
             curve[0] = wide_curve if extreme else curve[0]
     elif PointwiseLoss in RegressionLoss:
-        regression(p, y, z, varying[i], &parts[i], wide, &value, slope, curve)
+        regression(p, y, z, v, &parts[i], wide, &value, slope, curve)
     elif PointwiseLoss in PairLoss:
         regression_pair(p, y, z, y_pred[n + i], wide, &value, slope, curve, second_slope, second_curve)
     else:
-        binary(p, y, z, varying[i], parts[PARTS + i], parts[i], wide, &value, slope, curve)
+        binary(p, y, z, v, parts[PARTS + i], parts[i], wide, &value, slope, curve)
         known = z
     # NaN in, NaN out, whatever the formula selects (that of a pair's second prediction comes out by itself)
     if not wide:
@@ -153,7 +153,7 @@ cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, con
 
 
 cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
-                              const real* varying, real scale, double* lanes, real* gradient, int mode) noexcept nogil:
+                              real v, real scale, double* lanes, real* gradient, int mode) noexcept nogil:
     """A sweep that adds its losses to a line of lanes, and stores none. n is a multiple of 64."""
     # Gradients wait in `slopes`: stored one by one, they might change what is still to be read, for all that the
     # compiler knows.
@@ -161,18 +161,18 @@ cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const 
     cdef Py_ssize_t width = 8 if real is double else 16  # numbers of a line of memory
     cdef Py_ssize_t first = 0, stop, j, k
     cdef double sums[16]
+    cdef double low, high
     cdef real slopes[4 * 16]
     while first < n:
         stop = min(n, first + 32 * width)  # half a block, so that twelve roundings at most are between loss and lane
         memset(sums, 0, sizeof(sums))
         while first < stop:
             for j in range(width):  # written out, as compilers make no vectors of a loop in this loop
-                sums[j] += (
-                    (<double>step(&p, first + j, y_true, y_pred, varying, scale, &slopes[j])
-                     + <double>step(&p, first + j + width, y_true, y_pred, varying, scale, &slopes[j + width]))
-                    + (<double>step(&p, first + j + 2 * width, y_true, y_pred, varying, scale, &slopes[j + 2 * width])
-                       + <double>step(&p, first + j + 3 * width, y_true, y_pred, varying, scale,
-                                      &slopes[j + 3 * width])))
+                low = (<double>step(&p, first + j, y_true, y_pred, v, scale, &slopes[j])
+                       + <double>step(&p, first + j + width, y_true, y_pred, v, scale, &slopes[j + width]))
+                high = (<double>step(&p, first + j + 2 * width, y_true, y_pred, v, scale, &slopes[j + 2 * width])
+                        + <double>step(&p, first + j + 3 * width, y_true, y_pred, v, scale, &slopes[j + 3 * width]))
+                sums[j] += plus(low, high, scale)
             if mode & GRADIENT:
                 for k in range(4):
                     fastloss_copy_line(gradient + first + k * width, slopes + k * width)
@@ -181,24 +181,23 @@ cdef inline void sweep_to_sum(const SummedLoss* parameters, Py_ssize_t n, const 
             lanes[j] += sums[j]
 
 
-cdef inline real step(const SummedLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, const real* varying,
-                      real scale, real* gradient) noexcept nogil:
+cdef inline real step(const SummedLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, real v, real scale,
+                      real* gradient) noexcept nogil:
     """The loss of the i-th element, and its gradient times `scale`."""
     cdef real slope, curve, second_slope, second_curve
-    cdef real value = formula(p, 0, i, y_true, y_pred, varying, y_true, True, &slope, &curve, &second_slope,
-                              &second_curve)
+    cdef real value = formula(p, 0, i, y_true, y_pred, v, y_true, True, &slope, &curve, &second_slope, &second_curve)
     gradient[0] = slope * scale
     return value
 
 
 cdef void sweep_loss_to_sum(const SummedLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                             double* lanes, real* gradient) noexcept nogil:
-    sweep_to_sum(p, n, y, z, v, scale, lanes, gradient, LOSS)
+    sweep_to_sum(p, n, y, z, v[0], scale, lanes, gradient, LOSS)
 
 
 cdef void sweep_loss_to_sum_gradient(const SummedLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
                                      real scale, double* lanes, real* gradient) noexcept nogil:
-    sweep_to_sum(p, n, y, z, v, scale, lanes, gradient, LOSS | GRADIENT)
+    sweep_to_sum(p, n, y, z, v[0], scale, lanes, gradient, LOSS | GRADIENT)
 
 
 cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
@@ -337,28 +336,41 @@ cdef void write(const Stream* stream, Py_ssize_t inner, Py_ssize_t start, Py_ssi
 # ---- targets and weights ---------------------------------------------------------------------------------------------
 
 cdef int look_at_labels(const real* y, Py_ssize_t n) noexcept nogil:
-    """Checks labels 0, 1 and -1, which alone are their own cubes."""
-    # All is collected in bits, as to compare each number would take longer.
+    """Checks labels 0, 1 and -1."""
+    # All is collected in bits, as to compare each number would take longer. A 1 has all bits of the exponent but its
+    # highest, which is 0 in each label: so a bit differs from the next lower one at the ends of the exponent alone, and
+    # at the sign.
     cdef Py_ssize_t i
-    cdef uint64_t outside64 = 0, common64 = fastloss_bits_from_f64(1.0), minus64 = 0, label64
-    cdef uint32_t outside32 = 0, common32 = fastloss_bits_from_f32(<float>1), minus32 = 0, label32
-    cdef real rest
+    cdef uint64_t any64 = 0, all64 = ~<uint64_t>0, edges64 = 0, one64 = fastloss_bits_from_f64(1.0)
+    cdef uint32_t any32 = 0, all32 = ~<uint32_t>0, edges32 = 0, one32 = fastloss_bits_from_f32(<float>1)
+    cdef uint64_t label64
+    cdef uint32_t label32
     for i in range(n):
-        rest = math.mad(-(y[i] * y[i]), y[i], y[i])  # NaN for infinities, too
         if real is double:
             label64 = fastloss_bits_from_f64(y[i])
-            outside64 |= fastloss_bits_from_f64(rest)
-            common64 &= label64
-            minus64 |= label64 & (label64 << 2)  # a bit of 1 at the sign's place: -0 is no -1
+            any64 |= label64
+            all64 &= label64
+            edges64 |= label64 ^ (label64 + label64)
         else:
             label32 = fastloss_bits_from_f32(y[i])
-            outside32 |= fastloss_bits_from_f32(rest)
-            common32 &= label32
-            minus32 |= label32 & (label32 << 2)
+            any32 |= label32
+            all32 &= label32
+            edges32 |= label32 ^ (label32 + label32)
     if real is double:
-        return flags_of(outside64 != 0, common64 != fastloss_bits_from_f64(1.0), minus64 >> 63)
+        return flags_of((any64 >> 62 & 1) != 0 or (edges64 & ~<uint64_t>0xC010000000000000) != 0,
+                        all64 & one64 != one64, any64 >> 63 and (all64 & one64 == one64 or holds_minus_1(y, n)))
     else:
-        return flags_of(outside32 != 0, common32 != fastloss_bits_from_f32(<float>1), minus32 >> 31)
+        return flags_of((any32 >> 30 & 1) != 0 or (edges32 & ~<uint32_t>0xC0800000) != 0,
+                        all32 & one32 != one32, any32 >> 31 and (all32 & one32 == one32 or holds_minus_1(y, n)))
+
+
+cdef bint holds_minus_1(const real* y, Py_ssize_t n) noexcept nogil:
+    """Whether a -1 is among labels of 0, -0, 1 and -1."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if y[i] == <real>-1:
+            return True
+    return False
 
 
 cdef inline int flags_of(bint bad, bint unit, bint minus) noexcept nogil:
@@ -432,6 +444,8 @@ cdef int look_at_targets(const real* y, Py_ssize_t n, int target, bint signed) n
         return look_at_range(y, n, target)
     if not signed:
         flags = look_at_shares(<const uint64_t*>y, n) if real is double else look_at_shares(<const uint32_t*>y, n)
+    if flags & BAD_TARGET:  # the cheaper look first
+        flags = look_at_labels(y, n)
     return look_at_signed_shares(y, n) if flags & BAD_TARGET else flags
 
 
@@ -546,7 +560,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
-    cdef bint adds = (summed and not job.weighted and not job.reduced
+    cdef bint adds = (summed and not job.weighted and not job.reduced and job.varying.data == NULL
                       and job.kernel.sums_f64[job.mode] != NULL)  # as in float32
     # A sweep as fast as memory does not store into a large array itself: its stores may fall across two lines, and hold
     # up loads a multiple of 4 KB beside them while they wait for memory. AMD's cores (Zen 4 was measured) take up to a

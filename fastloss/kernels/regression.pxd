@@ -8,7 +8,7 @@ from .math cimport (
     FASTLOSS_FUSED, absolute, atanh_tail, difference_rest, exact_difference_rest, exp_in, exp_near_minus_1,
     exp_negative_parts, exp_product, exp_tail, expm1_in, expm1_sum, exponent_in, exponent_of, inverse_power, log1p_unit,
     log1p_unit_part, log_high, log_parts, log_quotient, log_ratio, log_rest, mad, mantissa, mantissa_of_normal,
-    plus_log_2, plus_log_2_high, polynomial10, polynomial3, polynomial4, polynomial6,
+    plus_log_2, plus_log_2_high, positive_part, polynomial10, polynomial3, polynomial4, polynomial6,
     power_reduced, product_rest, quotient_rest, remainder, smaller_of, sqrt, sum_rest, times_exp, times_exp_by,
     times_power, unit_of, unlift, with_sign_of, with_sign_times,
 )
@@ -220,7 +220,7 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
     cdef real a = absolute(r)
     cdef real sign = <real>1 if r > <real>0 else (<real>-1 if r < <real>0 else r)  # r itself for 0 and NaN
     cdef real zero = <real>0 if r == r else r
-    cdef real factor, beta, size, outer, slope, short
+    cdef real factor, beta, size, outer, slope, side, short
 
     if LightLoss is SquaredError:
         factor = <real>p.factor
@@ -234,22 +234,27 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
         hessian[0] = zero
 
     elif LightLoss is Huber:
-        outer = v * (a - <real>0.5 * v)
-        loss[0] = outer if a > v else <real>0.5 * r * r
-        gradient[0] = with_sign_of(v, r) if a > v else r
+        # the slope is r between -delta and delta, and the loss slope·(r - slope/2)
+        slope = v if r > v else r
+        slope = -v if slope < -v else slope
+        loss[0] = slope * mad(<real>-0.5, slope, r)
+        gradient[0] = slope
         hessian[0] = <real>0 if a > v else <real>1 + zero
 
     elif LightLoss is Quantile:
-        slope = <real>1 - v if r > <real>0 else v
-        loss[0] = slope * a
-        gradient[0] = slope * sign
+        slope = far_out(r)  # between -quantile and 1 - quantile, which it is beyond unless it is 0 or NaN
+        slope = <real>1 - v if slope > <real>1 - v else slope
+        slope = -v if slope < -v else slope
+        loss[0] = slope * r
+        gradient[0] = slope
         hessian[0] = zero
 
     elif LightLoss is Expectile:
-        slope = <real>1 - v if r > <real>0 else v
-        loss[0] = slope * r * r
-        gradient[0] = <real>2 * slope * r
-        hessian[0] = <real>2 * slope + zero
+        side = <real>1 - v if r > <real>0 else v
+        slope = side * r
+        loss[0] = slope * r
+        gradient[0] = slope + slope
+        hessian[0] = <real>2 * side + zero
 
     elif LightLoss is SmoothL1:
         beta = <real>p.beta
@@ -261,16 +266,16 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
 
     elif LightLoss is EpsilonInsensitive or LightLoss is SquaredEpsilonInsensitive:
         # what rounding took from r counts near the edge of the tube
-        short = (a - v) + residual_rest(y, z, r)
+        short = positive_part((a - v) + residual_rest(y, z, r))
         if LightLoss is EpsilonInsensitive:
-            loss[0] = short if short > <real>0 else zero
-            gradient[0] = with_sign_of(<real>1, r) if short > <real>0 else zero
+            loss[0] = short
+            slope = with_sign_of(<real>1, r)
+            gradient[0] = slope if short > <real>0 else short
             hessian[0] = zero
         else:
-            slope = with_sign_of(<real>2 * short, r)
-            loss[0] = short * short if short > <real>0 else zero
-            gradient[0] = slope if short > <real>0 else zero
-            hessian[0] = <real>2 if short > <real>0 else zero
+            loss[0] = short * short
+            gradient[0] = with_sign_of(short + short, r)
+            hessian[0] = <real>2 if short > <real>0 else short
 
     elif LightLoss is AbsolutePercentageError:
         size = absolute(y)
@@ -278,6 +283,14 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
         loss[0] = a / size
         gradient[0] = sign / size
         hessian[0] = zero
+
+
+cdef inline real far_out(real r) noexcept nogil:
+    """r times a power of 2, which takes any number but 0 beyond ±1."""
+    if real is double:
+        return r * <double>8.98846567431158e307 * <double>8.98846567431158e307
+    else:
+        return r * <float>1.7014118346046923e38 * <float>1.7014118346046923e38
 
 
 cdef inline real residual_rest(real y, real z, real r) noexcept nogil:
