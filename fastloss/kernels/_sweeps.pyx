@@ -8,18 +8,19 @@ from libc.string cimport memcpy, memset
 
 from . cimport math
 from .binary cimport (
-    AsymmetricFocal, BinaryCrossEntropy, BinaryLoss, Hinge, LightMarginLoss, LogitsLoss, NaNPassingLoss, binary,
+    AsymmetricFocal, BinaryCrossEntropy, BinaryFocal, BinaryLoss, Hinge, LightMarginLoss, LogitsLoss, NaNPassingLoss,
+    binary,
 )
 from .math cimport fastloss_bits_from_f32, fastloss_bits_from_f64, fastloss_f32_from_bits
 from .regression cimport (
     PARTS, AbsoluteError, AbsolutePercentageError, Expectile, Huber, LightLoss, PairLoss, Quantile, RegressionLoss,
-    SquaredError, regression, regression_pair, regression_parts,
+    Robust, SquaredError, regression, regression_pair, regression_parts,
 )
 from .wide cimport CheckedLoss, TwofoldLoss, WideLoss, clearance
 from .types cimport (
     ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
     HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32,
-    FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, WIDTH, Job, Kernel, Partial, Stream, Sum,
+    FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum,
     is_wide_f32, is_wide_f64, real, sum_f32, sum_f64, sweep_f32, sweep_f64,
 )
 
@@ -38,10 +39,23 @@ ctypedef fused PointwiseLoss:
     BinaryLoss
 
 
+# Sweeps take so many elements, or a multiple: two vectors of any ISA.
+cdef enum:
+    SWEPT = 32
+
+
 # As fast as memory.
 ctypedef fused StagedLoss:
     LightLoss
     LightMarginLoss
+
+
+# So many steps that a core, which looks ahead some hundred, hardly comes to the next element: for loss and gradient it is
+# given two at a time. (For the other modes they would take more room than they are worth.)
+ctypedef fused LongLoss:
+    Robust
+    BinaryFocal
+    AsymmetricFocal
 
 
 # So few steps that a pass for the sum of the losses would take half as long. (For the others among the light losses, to
@@ -64,7 +78,7 @@ cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const rea
     cdef int64_t wide64 = 0
     cdef int32_t wide32 = 0
     cdef WideLoss parameters = p[0]
-    n = n // WIDTH * WIDTH
+    n = n // SWEPT * SWEPT
     second = n if WideLoss in PairLoss else 0
     for i in range(n):
         if real is double:
@@ -82,8 +96,9 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef Py_ssize_t i
     cdef real unaligned[4 * <int>PARTS + 16]
     cdef real* parts = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
-    cdef real value, slope, curve, second_slope, second_curve
-    n = n // WIDTH * WIDTH  # it is whole vectors: so the compiler knows, and makes no loop for a rest
+    cdef real value, slope, curve, second_value, second_slope, second_curve, unused
+    cdef Py_ssize_t half = n // SWEPT * (SWEPT // 2)
+    n = 2 * half  # it is whole vectors: so the compiler knows, and makes no loop for a rest
     # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
         for i in range(n):
@@ -96,19 +111,29 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
                 parts[PARTS + i] = value
     elif PointwiseLoss in RegressionLoss:
         regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
+    if PointwiseLoss in LongLoss and mode == (LOSS | GRADIENT):
+        for i in range(half):
+            value = formula(&p, n, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &unused, &unused)
+            second_value = formula(&p, n, half + i, y_true, y_pred, varying[half + i], parts, wide, &second_slope,
+                                   &second_curve, &unused, &unused)
+            store(i, value, slope, curve, scale, loss, gradient, hessian, mode)
+            store(half + i, second_value, second_slope, second_curve, scale, loss, gradient, hessian, mode)
+        return
     for i in range(n):
         value = formula(&p, n, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &second_slope, &second_curve)
-        if mode & LOSS:
-            loss[i] = value
-        if mode & GRADIENT:
-            gradient[i] = slope * scale
-        if mode & HESSIAN:
-            hessian[i] = curve * scale
+        store(i, value, slope, curve, scale, loss, gradient, hessian, mode)
         if PointwiseLoss in PairLoss:
-            if mode & GRADIENT:
-                gradient[n + i] = second_slope * scale
-            if mode & HESSIAN:
-                hessian[n + i] = second_curve * scale
+            store(n + i, value, second_slope, second_curve, scale, loss, gradient, hessian, mode & ~<int>LOSS)
+
+
+cdef inline void store(Py_ssize_t i, real value, real slope, real curve, real scale, real* loss, real* gradient,
+                       real* hessian, int mode) noexcept nogil:
+    if mode & LOSS:
+        loss[i] = value
+    if mode & GRADIENT:
+        gradient[i] = slope * scale
+    if mode & HESSIAN:
+        hessian[i] = curve * scale
 
 
 cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, const real* y_true, const real* y_pred,
@@ -579,7 +604,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     memset(lanes, 0, sizeof(lanes))
     memset(reduced_lanes, 0, sizeof(reduced_lanes))
     if job.varies and job.varying.data == NULL:
-        for i in range(min(block, stop - start + WIDTH)):
+        for i in range(min(block, stop - start + SWEPT)):
             v_scratch[i] = <real>job.varying_scalar
 
     first = start - n
@@ -588,11 +613,11 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         n = min(block, stop - first)
         # Sweeps take whole vectors (those that sum up, 64 elements at a time): the last few elements go through
         # scratch, and are filled up there.
-        rest = n < WIDTH
+        rest = n < SWEPT
         to_sum = adds and n >= 64
         if not rest:
-            n -= n % (64 if to_sum else WIDTH)
-        whole = max(n, <Py_ssize_t>WIDTH)
+            n -= n % (64 if to_sum else SWEPT)
+        whole = max(n, <Py_ssize_t>SWEPT)
         if labelled:
             y = (<const real*>job.y_true.data + first if y_direct and not rest else
                  read(&job.y_true, inner, first, n, y_scratch))
