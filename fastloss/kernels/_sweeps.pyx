@@ -50,8 +50,8 @@ ctypedef fused StagedLoss:
     LightMarginLoss
 
 
-# So many steps that a core, which looks ahead some hundred, hardly comes to the next element: for loss and gradient it is
-# given two at a time. (For the other modes they would take more room than they are worth.)
+# So many steps that a core, which looks ahead some hundred, hardly comes to the next element: for loss and gradient it
+# is given two at a time. (For the other modes they would take more room than they are worth.)
 ctypedef fused LongLoss:
     Robust
     BinaryFocal
