@@ -56,8 +56,8 @@ HOT = ["_sweeps", "_rows", "_products"]
 # Loops of one or two registers are still written out, or their numbers would go through memory.
 SMALLER = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops"]
 SMALL = [("_sweeps", "x86-64-v2"), ("_rows", "x86-64-v2"), ("_products", "x86-64-v2"), ("_sweeps", "x86-64-v3")]
-# Where instructions are put in order before they get registers: formulas of several functions take up to a tenth less
-# time (asymmetric focal a seventh), hinge and Fair as much more. (Rows of classes take longer.)
+# Where instructions are put in order before they get registers: formulas of several functions take up to a seventh less
+# time, hinge and Fair up to a tenth more. (Rows of classes take longer.)
 SCHEDULED = [("_sweeps", "x86-64-v3")]
 SCHEDULE = ["-fschedule-insns", "-fsched-pressure"]
 

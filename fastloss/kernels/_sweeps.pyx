@@ -50,6 +50,13 @@ ctypedef fused StagedLoss:
     LightMarginLoss
 
 
+# These look for extreme numbers in the sweep, which takes less time than a pass of its own. (For the others it was
+# measured to take as much or more.)
+ctypedef fused LookingLoss:
+    CheckedLoss
+    PairLoss
+
+
 # So many steps that a core, which looks ahead some hundred, hardly comes to the next element: for loss and gradient it
 # is given two at a time. (For the other modes they would take more room than they are worth.)
 ctypedef fused LongLoss:
@@ -74,21 +81,28 @@ ctypedef fused SummedLoss:
 
 cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
     """Whether a block holds a NaN, or numbers with which exponentials may leave the normal range on the way."""
-    cdef Py_ssize_t i, second
+    cdef Py_ssize_t i
     cdef int64_t wide64 = 0
     cdef int32_t wide32 = 0
     cdef WideLoss parameters = p[0]
     n = n // SWEPT * SWEPT
-    second = n if WideLoss in PairLoss else 0
     for i in range(n):
-        if real is double:
-            wide64 |= clearance(&parameters, y_true[i], y_pred[i], y_pred[second + i])
-        else:
-            wide32 |= <int32_t>clearance(&parameters, y_true[i], y_pred[i], y_pred[second + i])
+        look(&parameters, i, y_true, y_pred, &wide64, &wide32)
     return (wide64 | wide32) < 0
 
 
-cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
+cdef inline void look(const WideLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, int64_t* wide64,
+                      int32_t* wide32) noexcept nogil:
+    """Makes one of two numbers, as wide as `real`, negative where the i-th element is extreme."""
+    cdef Py_ssize_t first = 2 * i if WideLoss in PairLoss else i
+    cdef Py_ssize_t last = 2 * i + 1 if WideLoss in PairLoss else i
+    if real is double:
+        wide64[0] |= clearance(p, y_true[i], y_pred[first], y_pred[last])
+    else:
+        wide32[0] |= <int32_t>clearance(p, y_true[i], y_pred[first], y_pred[last])
+
+
+cdef inline bint sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real* y_true, const real* y_pred,
                        const real* varying, real scale, real* loss, real* gradient, real* hessian, int mode,
                        bint wide) noexcept nogil:
     # `mode` and `wide` are constants wherever this is inlined: what is not wanted is never computed.
@@ -97,6 +111,8 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef real unaligned[4 * <int>PARTS + 16]
     cdef real* parts = <real*>((<size_t>unaligned + 63) & ~<size_t>63)
     cdef real value, slope, curve, second_value, second_slope, second_curve, unused
+    cdef int64_t wide64 = 0
+    cdef int32_t wide32 = 0
     cdef Py_ssize_t half = n // SWEPT * (SWEPT // 2)
     n = 2 * half  # it is whole vectors: so the compiler knows, and makes no loop for a rest
     # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
@@ -113,17 +129,24 @@ cdef inline void sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
         regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
     if PointwiseLoss in LongLoss and mode == (LOSS | GRADIENT):
         for i in range(half):
-            value = formula(&p, n, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &unused, &unused)
-            second_value = formula(&p, n, half + i, y_true, y_pred, varying[half + i], parts, wide, &second_slope,
+            value = formula(&p, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &unused, &unused)
+            second_value = formula(&p, half + i, y_true, y_pred, varying[half + i], parts, wide, &second_slope,
                                    &second_curve, &unused, &unused)
             store(i, value, slope, curve, scale, loss, gradient, hessian, mode)
             store(half + i, second_value, second_slope, second_curve, scale, loss, gradient, hessian, mode)
-        return
+        return False
     for i in range(n):
-        value = formula(&p, n, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &second_slope, &second_curve)
-        store(i, value, slope, curve, scale, loss, gradient, hessian, mode)
+        if PointwiseLoss in LookingLoss:
+            if not wide:
+                look(&p, i, y_true, y_pred, &wide64, &wide32)
+        value = formula(&p, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &second_slope, &second_curve)
         if PointwiseLoss in PairLoss:
-            store(n + i, value, second_slope, second_curve, scale, loss, gradient, hessian, mode & ~<int>LOSS)
+            store(i, value, slope, curve, scale, loss, gradient, hessian, mode & LOSS)
+            store(2 * i, value, slope, curve, scale, loss, gradient, hessian, mode & ~<int>LOSS)
+            store(2 * i + 1, value, second_slope, second_curve, scale, loss, gradient, hessian, mode & ~<int>LOSS)
+        else:
+            store(i, value, slope, curve, scale, loss, gradient, hessian, mode)
+    return (wide64 | wide32) < 0
 
 
 cdef inline void store(Py_ssize_t i, real value, real slope, real curve, real scale, real* loss, real* gradient,
@@ -136,13 +159,13 @@ cdef inline void store(Py_ssize_t i, real value, real slope, real curve, real sc
         hessian[i] = curve * scale
 
 
-cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, const real* y_true, const real* y_pred,
-                         real v, const real* parts, bint wide, real* slope, real* curve, real* second_slope,
+cdef inline real formula(const PointwiseLoss* p, Py_ssize_t i, const real* y_true, const real* y_pred, real v,
+                         const real* parts, bint wide, real* slope, real* curve, real* second_slope,
                          real* second_curve) noexcept nogil:
-    """The loss of the i-th of n elements, with its derivatives."""
+    """The loss of the i-th element, with its derivatives."""
     cdef real value, wide_value, wide_slope, wide_curve
     cdef real y = y_true[i]
-    cdef real z = y_pred[i]
+    cdef real z = y_pred[2 * i if PointwiseLoss in PairLoss else i]
     cdef real known = z - y
     cdef bint extreme
     if PointwiseLoss in TwofoldLoss:
@@ -156,7 +179,7 @@ cdef inline real formula(const PointwiseLoss* p, Py_ssize_t n, Py_ssize_t i, con
     elif PointwiseLoss in RegressionLoss:
         regression(p, y, z, v, &parts[i], wide, &value, slope, curve)
     elif PointwiseLoss in PairLoss:
-        regression_pair(p, y, z, y_pred[n + i], wide, &value, slope, curve, second_slope, second_curve)
+        regression_pair(p, y, z, y_pred[2 * i + 1], wide, &value, slope, curve, second_slope, second_curve)
     else:
         binary(p, y, z, v, parts[PARTS + i], parts[i], wide, &value, slope, curve)
         known = z
@@ -210,7 +233,7 @@ cdef inline real step(const SummedLoss* p, Py_ssize_t i, const real* y_true, con
                       real* gradient) noexcept nogil:
     """The loss of the i-th element, and its gradient times `scale`."""
     cdef real slope, curve, second_slope, second_curve
-    cdef real value = formula(p, 0, i, y_true, y_pred, v, y_true, True, &slope, &curve, &second_slope, &second_curve)
+    cdef real value = formula(p, i, y_true, y_pred, v, y_true, True, &slope, &curve, &second_slope, &second_curve)
     gradient[0] = slope * scale
     return value
 
@@ -225,35 +248,36 @@ cdef void sweep_loss_to_sum_gradient(const SummedLoss* p, Py_ssize_t n, const re
     sweep_to_sum(p, n, y, z, v[0], scale, lanes, gradient, LOSS | GRADIENT)
 
 
-cdef void sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+cdef bint sweep_loss(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                      real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS, PointwiseLoss not in WideLoss)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS, PointwiseLoss not in WideLoss)
 
 
-cdef void sweep_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+cdef bint sweep_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                          real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT, PointwiseLoss not in WideLoss)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT, PointwiseLoss not in WideLoss)
 
 
-cdef void sweep_loss_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
+cdef bint sweep_loss_gradient(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
                               real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT, PointwiseLoss not in WideLoss)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT, PointwiseLoss not in WideLoss)
 
 
-cdef void sweep_gradient_hessian(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
+cdef bint sweep_gradient_hessian(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v,
                                  real scale, real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT | HESSIAN, PointwiseLoss not in WideLoss)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, GRADIENT | HESSIAN, PointwiseLoss not in WideLoss)
 
 
-cdef void sweep_all(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+cdef bint sweep_all(const PointwiseLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                     real* loss, real* gradient, real* hessian) noexcept nogil:
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN, PointwiseLoss not in WideLoss)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN,
+                 PointwiseLoss not in WideLoss)
 
 
-cdef void sweep_wide(const WideLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
+cdef bint sweep_wide(const WideLoss* p, Py_ssize_t n, const real* y, const real* z, const real* v, real scale,
                      real* loss, real* gradient, real* hessian) noexcept nogil:
     """For the few blocks with extreme numbers: one function, which serves every mode."""
-    sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN, True)
+    return sweep(p, n, y, z, v, scale, loss, gradient, hessian, LOSS | GRADIENT | HESSIAN, True)
 
 
 # ---- streams: any dtype, any strides, in and out of a block ----------------------------------------------------------
@@ -265,7 +289,7 @@ cdef inline bint is_linear(const Stream* stream, Py_ssize_t inner) noexcept nogi
     return stream.outer_stride == inner * stream.inner_stride
 
 
-cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, real* unused) noexcept nogil:
+cdef inline bint is_direct(const Stream* stream, Py_ssize_t inner, const real* unused) noexcept nogil:
     """Whether the sweep can work on the array's own memory."""
     cdef int own = FLOAT64 if real is double else FLOAT32
     return (stream.data != NULL and stream.dtype == own and stream.inner_stride == sizeof(real)
@@ -278,6 +302,12 @@ cdef inline bint is_paired(const Stream* stream, const Stream* second, Py_ssize_
     cdef int dtype = FLOAT64 if real is double else FLOAT32
     return (stream.dtype == dtype and second.data == stream.data + sizeof(real)
             and stream.inner_stride == 2 * sizeof(real) and is_linear(stream, inner))
+
+
+cdef inline bint lies_as_swept(const Stream* stream, const Stream* second, Py_ssize_t inner, bint pair,
+                               const real* unused) noexcept nogil:
+    """Whether the sweep can work on the memory of y_pred, or of an output of its kind."""
+    return is_paired(stream, second, inner, unused) if pair else is_direct(stream, inner, unused)
 
 
 cdef inline void look_up(const Stream* stream, Py_ssize_t element) noexcept nogil:
@@ -509,11 +539,12 @@ cdef int read_weights(const Job* job, Py_ssize_t start, Py_ssize_t n, const real
     return BAD_WEIGHT if bad else 0
 
 
-cdef void apply_weights(const double* weights, double scale, Py_ssize_t n, real* values) noexcept nogil:
-    """A weight of exactly 0 gives exactly 0, whatever stands there."""
+cdef inline void apply_weights(const double* weights, double scale, Py_ssize_t n, Py_ssize_t step,
+                               real* values) noexcept nogil:
+    """To numbers that are `step` apart. A weight of exactly 0 gives exactly 0, whatever stands there."""
     cdef Py_ssize_t i
     for i in range(n):
-        values[i] = <real>(values[i] * (weights[i] * scale)) if weights[i] != 0.0 else <real>0
+        values[step * i] = <real>(values[step * i] * (weights[i] * scale)) if weights[i] != 0.0 else <real>0
 
 
 cdef void weigh_losses(const real* loss, Py_ssize_t n, const double* weights, double unit, double* out) noexcept nogil:
@@ -531,30 +562,35 @@ include "sums.pxi"
 # ---- the run over the blocks of a chunk ------------------------------------------------------------------------------
 
 cdef inline void finish(const Job* job, const Stream* stream, const Stream* second, bint direct, Py_ssize_t first,
-                        Py_ssize_t n, Py_ssize_t whole, const double* weights, bint past_caches,
-                        real* values) noexcept nogil:
-    """Weighs a block of gradients or Hessians and writes it to its array; of a pair, both blocks."""
-    cdef real pairs[1024]
-    if job.weighted:
-        apply_weights(weights, job.scale, n, values)
-        if job.kernel.pair:
-            apply_weights(weights, job.scale, n, values + whole)
-    if direct:
-        return
-    if job.kernel.pair and is_paired(stream, second, job.inner, values):
-        write_pairs(values, values + whole, n, pairs)
-        write_lines(stream.data + first * stream.inner_stride, <const char*>pairs, n * stream.inner_stride, past_caches)
-        return
-    write(stream, job.inner, first, n, values, past_caches)
+                        Py_ssize_t n, const double* weights, bint past_caches, real* values) noexcept nogil:
+    """Weighs a block of gradients or Hessians and writes it to its array; of pairs, to two columns."""
+    cdef real firsts[1024]
+    cdef real* seconds = firsts + 512
     if job.kernel.pair:
-        write(second, job.inner, first, n, values + whole, past_caches)
+        if job.weighted:
+            apply_weights(weights, job.scale, n, 2, values)
+            apply_weights(weights, job.scale, n, 2, values + 1)
+        if direct:
+            return
+        if is_paired(stream, second, job.inner, values):
+            write_lines(stream.data + first * stream.inner_stride, <const char*>values, n * stream.inner_stride,
+                        past_caches)
+            return
+        read_pairs(values, n, firsts, seconds)
+        write(stream, job.inner, first, n, firsts, past_caches)
+        write(second, job.inner, first, n, seconds, past_caches)
+        return
+    if job.weighted:
+        apply_weights(weights, job.scale, n, 1, values)
+    if not direct:
+        write(stream, job.inner, first, n, values, past_caches)
 
 
-cdef inline void fill_up(real* values, Py_ssize_t n, Py_ssize_t whole) noexcept nogil:
-    """Repeats the last value: one that its loss knows how to take."""
+cdef inline void fill_up(real* values, Py_ssize_t n, Py_ssize_t whole, Py_ssize_t width) noexcept nogil:
+    """Repeats the last value, or pair: one that its loss knows how to take."""
     cdef Py_ssize_t i
-    for i in range(n, whole):
-        values[i] = values[n - 1]
+    for i in range(n * width, whole * width):
+        values[i] = values[i - width]
 
 
 cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
@@ -581,8 +617,9 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
     cdef bint rest, to_sum, wide
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
-    cdef bint z_direct = not job.in_place and not pair and is_direct(&job.y_pred, inner, unused)
-    cdef bint z_paired = pair and is_paired(&job.y_pred, &job.second_pred, inner, unused)
+    cdef Py_ssize_t width = 2 if pair else 1
+    cdef bint z_ready = lies_as_swept(&job.y_pred, &job.second_pred, inner, pair, unused)
+    cdef bint z_direct = z_ready and not job.in_place
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
     cdef bint summed = job.loss.data == NULL and job.mode & LOSS
     cdef bint adds = (summed and not job.weighted and not job.reduced and job.varying.data == NULL
@@ -595,9 +632,10 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint direct = in_caches or job.kernel.unaided or not (job.kernel.staged or past_caches)
     cdef bint loss_direct = direct and is_direct(&job.loss, inner, unused)
     # (a pass for the sum alone has nothing to write to outputs that are there)
-    cdef bint gradient_direct = (direct and not pair and job.mode & GRADIENT
-                                 and is_direct(&job.gradient, inner, unused))
-    cdef bint hessian_direct = direct and not pair and job.mode & HESSIAN and is_direct(&job.hessian, inner, unused)
+    cdef bint gradient_direct = (direct and job.mode & GRADIENT
+                                 and lies_as_swept(&job.gradient, &job.second_gradient, inner, pair, unused))
+    cdef bint hessian_direct = (direct and job.mode & HESSIAN
+                                and lies_as_swept(&job.hessian, &job.second_hessian, inner, pair, unused))
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
 
@@ -629,25 +667,27 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             add_values(weights, n, lanes)
             continue
 
-        if z_paired:
-            read_pairs(<const real*>job.y_pred.data + 2 * first, n, z_scratch, z_scratch + whole)
-        elif not z_direct or rest:
+        z = z_scratch
+        if z_direct and not rest:
+            z = <const real*>job.y_pred.data + width * first
+        elif z_ready:
+            memcpy(z_scratch, <const real*>job.y_pred.data + width * first, width * n * sizeof(real))
+        elif pair:
+            read(&job.y_pred, inner, first, n, gradient_scratch)
+            read(&job.second_pred, inner, first, n, hessian_scratch)
+            write_pairs(gradient_scratch, hessian_scratch, n, z_scratch)
+        else:
             read(&job.y_pred, inner, first, n, z_scratch)
-            if pair:
-                read(&job.second_pred, inner, first, n, z_scratch + whole)
-        z = <const real*>job.y_pred.data + first if z_direct and not rest else z_scratch
         if job.varying.data != NULL:
             read(&job.varying, inner, first, n, v_scratch)
         if rest:
-            fill_up(y_scratch, n, whole)
-            fill_up(z_scratch, n, whole)
-            if pair:
-                fill_up(z_scratch + whole, n, whole)
+            fill_up(y_scratch, n, whole, 1)
+            fill_up(z_scratch, n, whole, width)
             if job.varying.data != NULL:
-                fill_up(v_scratch, n, whole)
+                fill_up(v_scratch, n, whole, 1)
         loss = <real*>job.loss.data + first if loss_direct and not rest else &loss_scratch[0]
-        gradient = <real*>job.gradient.data + first if gradient_direct and not rest else &gradient_scratch[0]
-        hessian = <real*>job.hessian.data + first if hessian_direct and not rest else &hessian_scratch[0]
+        gradient = <real*>job.gradient.data + width * first if gradient_direct and not rest else &gradient_scratch[0]
+        hessian = <real*>job.hessian.data + width * first if hessian_direct and not rest else &hessian_scratch[0]
 
         if not (in_caches or job.kernel.unaided):
             look_up(&job.y_true, first + 2 * block)
@@ -655,8 +695,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
             look_up(&job.gradient, first + 2 * block)
             look_up(&job.hessian, first + 2 * block)
 
-        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for after it:
-        # so the formula hides the memory's latency.
+        # What is not wanted goes to scratch, if the sweep computes it at all. Extreme numbers are looked for in it, or
+        # after it: so the formula hides the memory's latency.
         if to_sum:  # each block of a chunk to lanes of its own
             if real is double:
                 job.kernel.sums_f64[job.mode](&job.kernel.parameters, n, y, z, v, scale,
@@ -666,13 +706,17 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
                                               lanes + (first - start) // block * 16 % LANES, gradient)
             wide = False  # these losses have no formula of their own for extreme numbers
         elif real is double:
-            job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
-            wide = job.kernel.is_wide_f64 != NULL and job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z)
+            wide = job.kernel.sweeps_f64[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient,
+                                                   hessian)
+            if job.kernel.is_wide_f64 != NULL:
+                wide = job.kernel.is_wide_f64(&job.kernel.parameters, whole, y, z)
             if wide:
                 job.kernel.sweep_wide_f64(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
         else:
-            job.kernel.sweeps_f32[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
-            wide = job.kernel.is_wide_f32 != NULL and job.kernel.is_wide_f32(&job.kernel.parameters, whole, y, z)
+            wide = job.kernel.sweeps_f32[job.mode](&job.kernel.parameters, whole, y, z, v, scale, loss, gradient,
+                                                   hessian)
+            if job.kernel.is_wide_f32 != NULL:
+                wide = job.kernel.is_wide_f32(&job.kernel.parameters, whole, y, z)
             if wide:
                 job.kernel.sweep_wide_f32(&job.kernel.parameters, whole, y, z, v, scale, loss, gradient, hessian)
 
@@ -680,10 +724,10 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         if job.target != ANY_REAL and (wide or not job.kernel.checked):
             flags |= look_at_targets(y, n, job.target, flags & SIGNED_TARGET)
         if job.mode & GRADIENT:
-            finish(job, &job.gradient, &job.second_gradient, gradient_direct and not rest, first, n, whole, weights,
+            finish(job, &job.gradient, &job.second_gradient, gradient_direct and not rest, first, n, weights,
                    past_caches, gradient)
         if job.mode & HESSIAN:
-            finish(job, &job.hessian, &job.second_hessian, hessian_direct and not rest, first, n, whole, weights,
+            finish(job, &job.hessian, &job.second_hessian, hessian_direct and not rest, first, n, weights,
                    past_caches, hessian)
         if summed and not to_sum:
             if job.reduced:
@@ -699,7 +743,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
                 add_values(loss, n, lanes)
         elif job.mode & LOSS and not summed:
             if job.weighted:
-                apply_weights(weights, 1.0, n, loss)
+                apply_weights(weights, 1.0, n, 1, loss)
             if rest or not loss_direct:
                 write(&job.loss, inner, first, n, loss, past_caches)
 
@@ -754,8 +798,9 @@ def bind(PointwiseLoss parameters):
     kernel.sweeps_f32[LOSS | GRADIENT | HESSIAN] = <sweep_f32>sweep_all[PointwiseLoss, float]
     kernel.sweeps_f64[LOSS | GRADIENT | HESSIAN] = <sweep_f64>sweep_all[PointwiseLoss, double]
     if PointwiseLoss in WideLoss:
-        kernel.is_wide_f32 = <is_wide_f32>is_wide[PointwiseLoss, float]
-        kernel.is_wide_f64 = <is_wide_f64>is_wide[PointwiseLoss, double]
+        if PointwiseLoss not in LookingLoss:
+            kernel.is_wide_f32 = <is_wide_f32>is_wide[PointwiseLoss, float]
+            kernel.is_wide_f64 = <is_wide_f64>is_wide[PointwiseLoss, double]
         kernel.sweep_wide_f32 = <sweep_f32>sweep_wide[PointwiseLoss, float]
         kernel.sweep_wide_f64 = <sweep_f64>sweep_wide[PointwiseLoss, double]
     if PointwiseLoss in SummedLoss:

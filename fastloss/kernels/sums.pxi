@@ -34,13 +34,13 @@ cdef void add_lanes(double* high, Sum* sum) noexcept nogil:
     """The sum of the lanes in two parts: pairwise, each rounding error kept (Knuth's two-sum)."""
     cdef double low[LANES]
     memset(low, 0, sizeof(low))
-    # (widths are constants, for loops that end where the compiler knows)
-    fold_lanes(high, low, 32)
-    fold_lanes(high, low, 16)
-    fold_lanes(high, low, 8)
-    fold_lanes(high, low, 4)
-    fold_lanes(high, low, 2)
-    fold_lanes(high, low, 1)
+    # written out, so that the compiler knows where each loop ends
+    fold_lanes(high, low, LANES // 2)
+    fold_lanes(high, low, LANES // 4)
+    fold_lanes(high, low, LANES // 8)
+    fold_lanes(high, low, LANES // 16)
+    fold_lanes(high, low, LANES // 32)
+    fold_lanes(high, low, LANES // 64)
     sum.high = high[0]
     sum.low = low[0]
 

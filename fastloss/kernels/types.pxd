@@ -57,9 +57,10 @@ cdef struct Parameters:
 cdef struct Job
 cdef struct Partial
 
-ctypedef void (*sweep_f32)(const Parameters*, Py_ssize_t, const float*, const float*, const float*, float,
+# Sweeps tell whether they met an extreme number, as far as they look.
+ctypedef bint (*sweep_f32)(const Parameters*, Py_ssize_t, const float*, const float*, const float*, float,
                            float*, float*, float*) noexcept nogil
-ctypedef void (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
+ctypedef bint (*sweep_f64)(const Parameters*, Py_ssize_t, const double*, const double*, const double*, double,
                            double*, double*, double*) noexcept nogil
 ctypedef void (*sum_f32)(const Parameters*, Py_ssize_t, const float*, const float*, const float*, float,
                          double*, float*) noexcept nogil
@@ -78,14 +79,14 @@ cdef struct Kernel:
     sweep_f64 sweeps_f64[N_MODES]
     sum_f32 sums_f32[N_MODES]  # sweeps that add their losses up; NULL: none
     sum_f64 sums_f64[N_MODES]
-    is_wide_f32 is_wide_f32  # whether a block needs the wide sweep; NULL: none does
+    is_wide_f32 is_wide_f32  # whether a block needs the wide sweep; NULL: none does, or sweeps look themselves
     is_wide_f64 is_wide_f64
     sweep_f32 sweep_wide_f32
     sweep_f64 sweep_wide_f64
     bint checked  # only blocks that are wide hold targets that are not allowed
     bint unaided  # this CPU's memory does best alone: no stores past the caches, no looking ahead
     bint staged  # is as fast as memory: outputs beyond the caches go through scratch, and leave it in whole lines
-    bint pair  # of two predictions: sweeps take and give blocks of n firsts, then n seconds
+    bint pair  # of two predictions: sweeps take and give pairs, side by side
     run_job_chunk run_f32
     run_job_chunk run_f64
 

@@ -93,7 +93,7 @@ cdef inline int64_t clearance(const WideLoss* p, real y, real z, real second) no
         z = z + <real>1
     else:
         if WideLoss in ResidualLoss:
-            y = absolute(y - z)
+            y = absolute(z - y)  # as the formulas have it
         elif WideLoss not in CheckedLoss:
             y = absolute(y)
         z = z if WideLoss is TweedieIdentity else absolute(z)  # a negative mean is extreme
