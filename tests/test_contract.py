@@ -701,6 +701,23 @@ def test_bad_labels_are_named_for_every_n_threads(loss, bad, method):
             assert str(y[7001]) in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", [fl.Hinge(), fl.Exponential(), BCE], ids=repr)
+def test_labels_that_differ_in_one_bit(loss, dtype):
+    # beside labels of 1, so that a label of -1 is one of theirs
+    bits = 8 * np.dtype(dtype).itemsize
+    for number in (0, 1, -1):
+        for bit in range(bits):
+            y = np.ones(40, dtype)
+            y[17] = number
+            y.view(f"u{bits // 8}")[17] ^= np.array(1 << bit, f"u{bits // 8}")
+            if y[17] in (0, 1, -1) or ("soft" in loss.target and 0 <= y[17] <= 1):
+                assert not np.isnan(loss(y, np.zeros_like(y)))
+            else:
+                with pytest.raises(ValueError, match=r"y_true\[17\] is"):
+                    loss(y, np.zeros_like(y))
+
+
 @pytest.mark.parametrize("class_weight", [None, "balanced", CLASS_WEIGHT])
 @pytest.mark.parametrize(("y", "message"), [
     ([1, -1, 1, 0], r"y_true\[3\] is 0"), ([0, 1, -1], r"y_true\[2\] is -1"),
