@@ -435,6 +435,13 @@ def test_nan_is_never_hidden(loss, dtype, column):
                     assert ((expected if np.ndim(value) else True) == np.isnan(value).T).all()
 
 
+@pytest.mark.parametrize("other", [1.0, inf, nan])
+def test_zeros_keep_their_sign_beside_extreme_numbers(other):
+    z = np.array([[-0.0, 0.9], [other, 0.9]])
+    gradient = fl.GaussianNLL().gradient(np.zeros(2), z, reduction="none")
+    assert gradient[0, 0] == 0 and np.signbit(gradient[0, 0])
+
+
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 1e30])
 @pytest.mark.parametrize("column", ["y", 0, 1])
 @both_dtypes

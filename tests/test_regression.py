@@ -109,6 +109,10 @@ KNOWN_PAIRS = {
 }
 
 
+def test_a_subnormal_gradient_is_rounded_once():
+    assert fl.Expectile(0.5).gradient([0.0], [5e-324], reduction="none") == [5e-324]
+
+
 @pytest.mark.parametrize("case", KNOWN, ids=repr)
 def test_known_values(case):
     loss, r = case

@@ -187,7 +187,7 @@ cdef inline real formula(const PointwiseLoss* p, Py_ssize_t i, const real* y_tru
     if not wide:
         return value  # the block holds none
     if PointwiseLoss in PairLoss:  # added, as GCC makes branches of five selects
-        known = <real>0 if known == known else known
+        known = -<real>0 if known == known else known  # which takes no sign from a -0
         value = value + known
         slope[0] = slope[0] + known
         curve[0] = curve[0] + known
@@ -499,7 +499,7 @@ cdef int look_at_targets(const real* y, Py_ssize_t n, int target, bint signed) n
         return look_at_range(y, n, target)
     if not signed:
         flags = look_at_shares(<const uint64_t*>y, n) if real is double else look_at_shares(<const uint32_t*>y, n)
-    if flags & BAD_TARGET:  # the cheaper look first
+    if flags & BAD_TARGET:  # labels of 1 and -1 alone take fewer steps
         flags = look_at_labels(y, n)
     return look_at_signed_shares(y, n) if flags & BAD_TARGET else flags
 
@@ -595,6 +595,7 @@ cdef inline void fill_up(real* values, Py_ssize_t n, Py_ssize_t whole, Py_ssize_
 
 cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial* partial, real* unused) noexcept nogil:
     cdef bint pair = job.kernel.pair
+    cdef Py_ssize_t width = 2 if pair else 1
     cdef Py_ssize_t block = BLOCK_F64 if real is double or pair else BLOCK_F32
     # float32 blocks hold two rows of the sum, float64 blocks one
     cdef real y_scratch[1024]
@@ -617,7 +618,6 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
     cdef bint rest, to_sum, wide
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
-    cdef Py_ssize_t width = 2 if pair else 1
     cdef bint z_ready = lies_as_swept(&job.y_pred, &job.second_pred, inner, pair, unused)
     cdef bint z_direct = z_ready and not job.in_place
     cdef bint labelled = job.mode != WEIGHT or job.class_weight != NULL
@@ -627,8 +627,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     # A sweep as fast as memory does not store into a large array itself: its stores may fall across two lines, and hold
     # up loads a multiple of 4 KB beside them while they wait for memory. AMD's cores (Zen 4 was measured) take up to a
     # quarter longer over the two steps, and no less time past the caches.
-    cdef bint in_caches = job.size * sizeof(real) < IN_CACHES
-    cdef bint past_caches = job.size * sizeof(real) >= PAST_CACHES and not job.kernel.unaided
+    cdef bint in_caches = width * job.size * sizeof(real) < IN_CACHES
+    cdef bint past_caches = width * job.size * sizeof(real) >= PAST_CACHES and not job.kernel.unaided
     cdef bint direct = in_caches or job.kernel.unaided or not (job.kernel.staged or past_caches)
     cdef bint loss_direct = direct and is_direct(&job.loss, inner, unused)
     # (a pass for the sum alone has nothing to write to outputs that are there)

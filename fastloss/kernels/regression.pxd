@@ -251,10 +251,10 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
 
     elif LightLoss is Expectile:
         side = <real>1 - v if r > <real>0 else v
-        slope = side * r
-        loss[0] = slope * r
-        gradient[0] = slope + slope
-        hessian[0] = <real>2 * side + zero
+        slope = <real>2 * side
+        loss[0] = side * r * r
+        gradient[0] = slope * r
+        hessian[0] = slope + zero
 
     elif LightLoss is SmoothL1:
         beta = <real>p.beta
@@ -265,7 +265,7 @@ cdef inline void light(const LightLoss* p, real y, real z, real v,
         hessian[0] = <real>1 / beta if a < beta else zero
 
     elif LightLoss is EpsilonInsensitive or LightLoss is SquaredEpsilonInsensitive:
-        # what rounding took from r counts near the edge of the tube
+        # what rounding took from r counts near the edge of the tube (a is no NaN with a sign, and v is finite)
         short = positive_part((a - v) + residual_rest(y, z, r))
         if LightLoss is EpsilonInsensitive:
             loss[0] = short
