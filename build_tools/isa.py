@@ -21,9 +21,7 @@ ALWAYS_INLINE = ("CYTHON_INLINE", "__inline__ __attribute__((always_inline))")
 # whole registers but for the last. And loops over 16 numbers stay loops, one after the other, or nothing could make
 # vectors of them.
 GCC_PARAMETERS = ("vect-max-version-for-alias-checks=64", "vect-epilogues-nomask=0", "max-completely-peel-times=4")
-# Loops begin with a line of memory: else some of the lightest took up to a twentieth longer, by where they lay.
-GCC_FLAGS = ["-fno-loop-unroll-and-jam", "-falign-functions=64", "-falign-loops=64"]
-GCC_FLAGS += [flag for parameter in GCC_PARAMETERS for flag in ("--param", parameter)]
+GCC_FLAGS = ["-fno-loop-unroll-and-jam"] + [flag for parameter in GCC_PARAMETERS for flag in ("--param", parameter)]
 # Small arrays are cleared by stores of registers: "rep stos", GCC's own choice, takes some 30 cycles to begin.
 if IS_X86_64:
     GCC_FLAGS.append("-mmemset-strategy=vector_loop:2048:noalign,libcall:-1:noalign")
@@ -57,9 +55,10 @@ HOT = ["_sweeps", "_rows", "_products"]
 SMALLER = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fpeel-loops"]
 SMALL = [("_sweeps", "x86-64-v2"), ("_rows", "x86-64-v2"), ("_products", "x86-64-v2"), ("_sweeps", "x86-64-v3")]
 # Where instructions are put in order before they get registers: formulas of several functions take up to a seventh less
-# time, hinge and Fair up to a tenth more. (Rows of classes take longer.)
+# time, hinge and Fair up to a tenth more. (Rows of classes take longer.) And where loops begin with a line of memory:
+# else some of the lightest took up to a twentieth longer, by where they lay.
 SCHEDULED = [("_sweeps", "x86-64-v3")]
-SCHEDULE = ["-fschedule-insns", "-fsched-pressure"]
+SCHEDULE = ["-fschedule-insns", "-fsched-pressure", "-falign-functions=64", "-falign-loops=64"]
 
 
 def module_name(source: str, isa: str) -> str:

@@ -58,7 +58,8 @@ ctypedef fused LookingLoss:
 
 
 # So many steps that a core, which looks ahead some hundred, hardly comes to the next element: for loss and gradient it
-# is given two at a time. (For the other modes they would take more room than they are worth.)
+# is given two at a time. (For the other modes they would take more room than they are worth; without fused
+# multiply-adds, as on x86-64-v2, they gain nothing.)
 ctypedef fused LongLoss:
     Robust
     BinaryFocal
@@ -127,7 +128,7 @@ cdef inline bint sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
                 parts[PARTS + i] = value
     elif PointwiseLoss in RegressionLoss:
         regression_parts(&p, n, y_true, y_pred, mode & LOSS, wide, parts)
-    if PointwiseLoss in LongLoss and mode == (LOSS | GRADIENT):
+    if PointwiseLoss in LongLoss and mode == (LOSS | GRADIENT) and math.FASTLOSS_FUSED:
         for i in range(half):
             value = formula(&p, i, y_true, y_pred, varying[i], parts, wide, &slope, &curve, &unused, &unused)
             second_value = formula(&p, half + i, y_true, y_pred, varying[half + i], parts, wide, &second_slope,
