@@ -43,7 +43,8 @@ class LinearLoss:
         float64. Numbers of other types are copied once, as is CSC whose rows are not sorted. It must not change
         afterwards.
     y : array-like of shape (n,) or (n, k)
-        As the loss takes its ``y_true``: k targets give k columns of scores.
+        As the loss takes its ``y_true``: k targets give k columns of scores. Checked once, and, but for losses of rows,
+        converted once to float64 where they are not. It must not change afterwards either.
     sample_weight : array-like of shape (n,) or (n, k), optional
         As the loss takes it. The sum of all weights must be positive. Rows of weight 0 count for nothing, whatever X
         holds there.

@@ -173,21 +173,23 @@ SIZES = [(1, 1), (1, 700), (2, 3), (3, 0), (5, 129), (63, 8), (64, 16), (65, 17)
          (1000, 2), (1025, 7), (2999, 13), (3000, 101), (700, 701)]
 
 
-@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (BCE, 1), (fl.Huber(), 5), (fl.Poisson(), None), (CE, 2), (CE, 3),
-                                         (CE, 10), (CE, 17), (CE, 41), (PAIRS[0], None), (fl.MultilabelMargin(), 6)],
-                         ids=str)
-def test_sizes(loss, k):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("loss", "k"), [(BCE, None), (BCE, 1), (fl.BinaryCrossEntropy(pos_weight=3.0), None),
+                                         (fl.Huber(), 5), (fl.Poisson(), None), (CE, 2), (CE, 3), (CE, 10), (CE, 17),
+                                         (CE, 41), (PAIRS[0], None), (fl.MultilabelMargin(), 6)], ids=str)
+def test_sizes(loss, k, weighted):
     for (n, d), fit_intercept in itertools.product(SIZES, (True, False)):
         if d + fit_intercept == 0 or n * d > (30_000 if (k or 1) > 10 else 500_000):
             continue  # nothing to fit; too long for a test
         X, y, coef = problem(loss, n, d, k, fit_intercept=fit_intercept)
-        model = fl.LinearLoss(loss, X, y, sample_weight=weights(n), l2=1e-2, fit_intercept=fit_intercept,
+        w = weights(n) if weighted else None
+        model = fl.LinearLoss(loss, X, y, sample_weight=w, l2=1e-2, fit_intercept=fit_intercept,
                               n_classes=classes(loss, k))
         columns, flat = outputs(loss, k)
         assert (model.n_samples, model.n_features, model.n_outputs) == (n, d, columns)
         assert model.n_coef == columns * (d + fit_intercept)
         assert model.scores(coef).shape == ((n,) if flat else (n, columns))
-        assert_by_hand(model, coef, by_hand(loss, X, y, coef, weights(n), 1e-2, fit_intercept))
+        assert_by_hand(model, coef, by_hand(loss, X, y, coef, w, 1e-2, fit_intercept))
 
 
 def test_coefficients_are_rows_of_outputs_with_intercepts_last():
@@ -870,6 +872,23 @@ def test_NaN_in_a_row_that_counts_is_never_hidden(loss, k, form, method):
         assert_array_equal(np.isnan(z).any(axis=1), np.arange(n) == row)
 
 
+@pytest.mark.parametrize("form", NUMBERS)
+@pytest.mark.parametrize("loss", [BCE, fl.Hinge()], ids=repr)
+def test_infinite_scores_on_the_right_side_add_nothing(loss, form):
+    for n, rows in ((9, [4]), (2000, [0, 1234, 1999])):
+        X, y, coef = problem(loss, n, 5)
+        kept = np.ones(n, bool)
+        kept[rows] = False
+        coef[2] = 0.7
+        y[rows] = 1
+        X[rows, 2] = inf
+        value, gradient = fl.LinearLoss(loss, FORMS[form](X), y).loss_gradient(coef)
+        expected = by_hand(loss, FORMS[form](X[kept]), y[kept], coef)
+        assert value * n == pytest.approx(expected.value * kept.sum(), rel=1e-12)
+        assert_allclose(gradient * n, expected.gradient * kept.sum(), rtol=0,
+                        atol=1e-12 * n * expected.spread.gradient.max())
+
+
 def test_NaN_in_one_output_leaves_the_gradients_of_others():
     X, y, coef = problem(HALF, 30, 2, 3)
     y[4, 1] = nan
@@ -911,13 +930,13 @@ def test_the_mean_is_right_where_the_sum_overflows(make):
     assert fl.LinearLoss("multiclass_hinge", make(X), y).loss(far.ravel()) == pytest.approx(6e307, rel=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("form", ["C", "CSR"])
 @all_losses
-def test_extreme_scores_in_any_block(loss, form):
+def test_extreme_scores_in_any_block(loss, form, weighted):
     # 1500 rows are several blocks, and the scores of rows 20, 600 and 1400 are far from those of all others
     X, y, coef = problem(loss, 1500, 2)
-    w = np.ones(1500)
-    w[20] = 0
+    w = np.where(np.arange(1500) == 20, 0.0, 1.0) if weighted else None
     for far in (1e3, -1e3, 1e8, nan):
         X[[20, 600, 1400], 0] = far
         model = fl.LinearLoss(loss, sparse.csr_array(X) if form == "CSR" else X, y, sample_weight=w)

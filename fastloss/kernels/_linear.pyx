@@ -16,8 +16,9 @@ from scipy.linalg.cython_blas cimport dgemm, dsyrk
 
 from ._driver cimport Evaluator, RowEvaluator, Total, add_to, as_array, run_job, threads_for, weight_unit
 from .types cimport (
-    ANY_REAL, CHUNK, COUNTED, DENSE_COLUMNS, DENSE_ROWS, GRADIENT, HESSIAN, LOSS, MOST_ROWS, NO_MEMORY, SPARSE_COLUMNS,
-    SPARSE_ROWS, STRIDED, WEIGHT, Block, Job, Partial, Products, RowJob, Storage, Stream, run_chunk,
+    ANY_REAL, CHUNK, COUNTED, DENSE_COLUMNS, DENSE_ROWS, FLOAT64, GRADIENT, HESSIAN, LANES, LOSS, MOST_ROWS,
+    NO_MEMORY, SPARSE_COLUMNS, SPARSE_ROWS, STRIDED, SWEPT_F64, WEIGHT, Block, Job, Kernel, Partial, Products, RowJob,
+    Storage, Stream, Sum, run_chunk,
 )
 
 import numpy as np
@@ -34,6 +35,7 @@ cdef enum:
     SCORES = 32  # nothing else
 
 cdef enum:
+    MOST_FEW = 64  # a power of two, and no more than LANES of a sum
     # Numbers that the sums of all strips may take.
     STRIPS_SIZE = 2097152
 
@@ -60,6 +62,7 @@ cdef struct LinearJob:
     bint blas
     Py_ssize_t strip  # rows
     Py_ssize_t rows  # of a block
+    Py_ssize_t few  # of a block's rows that loss and gradient take at a time; 0: all
     Py_ssize_t columns  # of the Hessian's blocks: features, and the intercept
     const double* weights
     const double* intercepts
@@ -93,21 +96,17 @@ cdef void aim(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, Block* block
         block.ends = block.starts + block.features
 
 
-cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t n, const double* z, double* gradient,
-                   double* hessian, Partial* total) noexcept nogil:
-    """The loss of n rows of scores from `first` on."""
-    cdef LossJob loss = job.loss
-    cdef Py_ssize_t k = job.block.outputs, done, some
-    cdef Partial part
-    cdef Py_ssize_t before = first * k * sizeof(double)
-    # streams begin at row 0
+cdef void aim_loss(const LinearJob* job, int mode, Py_ssize_t first, const double* z, double* gradient,
+                   double* hessian, LossJob* loss) noexcept nogil:
+    """The loss of scores that begin with those of row `first`."""
+    cdef Py_ssize_t before = first * job.block.outputs * sizeof(double)  # streams begin at row 0
+    loss[0] = job.loss
     if job.rows_of_scores:
         loss.rows.mode = mode
         loss.rows.y_pred.data = <char*>z - before
         loss.rows.gradient = loss.rows.hessian = loss.rows.y_pred
         loss.rows.gradient.data = <char*>gradient - before
         loss.rows.hessian.data = <char*>hessian - before
-        k = 1
     else:
         loss.elements.mode = mode
         loss.elements.y_pred.data = <char*>z - before
@@ -121,10 +120,17 @@ cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t 
             loss.elements.second_gradient.data += sizeof(double)
             loss.elements.second_hessian = loss.elements.hessian
             loss.elements.second_hessian.data += sizeof(double)
-            k = 1
+
+
+cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t n, const double* z, double* gradient,
+                   double* hessian, Partial* total) noexcept nogil:
+    """The loss of n rows of scores from `first` on."""
+    cdef LossJob loss
+    cdef Py_ssize_t k = 1 if job.crossed else job.block.outputs, done, some
+    cdef Partial part
+    aim_loss(job, mode, first, z, gradient, hessian, &loss)
     for done in range(0, n * k, 4096):  # CHUNK, and MOST_ROWS: no more than runs take
         some = min(<Py_ssize_t>CHUNK, n * k - done)
-        memset(&part, 0, sizeof(Partial))
         job.run(&loss, first * k + done, first * k + done + some, &part)
         add_to(&total.losses, &part.losses)
         add_to(&total.reduced, &part.reduced)
@@ -178,6 +184,46 @@ cdef bint add_gradient_and_scores(const LinearJob* job, const Block* block, Py_s
     job.products.gradient_and_scores(block.data, next.data, block, r, sums, job.weights, z)
     job.products.add_rows(r, n, k, sums + k * block.features)
     return True
+
+
+cdef void run_few(const LinearJob* job, Py_ssize_t first, double* sums, Partial* total) noexcept nogil:
+    """A block's loss and gradient, `few` rows at a time, all three steps of them: so the gradient finds X in the L1
+    cache, while what memory was asked for still comes in. What they touch beside X is little, and always the same."""
+    cdef double z[MOST_FEW]
+    cdef double losses[LANES]  # as add_values asks for
+    cdef double gradient[MOST_FEW]
+    cdef double unused[MOST_FEW]
+    cdef double varying[MOST_FEW]
+    cdef double lanes[LANES]
+    cdef const Job* loss = &job.loss.elements
+    cdef const Kernel* kernel = loss.kernel
+    cdef const double* y = <const double*>loss.y_true.data + first
+    cdef Py_ssize_t n = job.few, d = job.block.features, index, i
+    cdef Block few
+    cdef Sum sum
+    cdef bint wide
+    for i in range(n):
+        varying[i] = loss.varying_scalar
+    memset(lanes, 0, sizeof(lanes))
+    for index in range(job.rows // n):
+        aim(job, first + index * n, n, &few)
+        for i in range(0, n, 8):  # the loss would wait for them
+            fastloss_prefetch(y + index * n + i)
+        job.products.fill(job.intercepts, n, 1, z)
+        job.products.scores(few.data, NULL, &few, job.weights, z)
+        wide = kernel.sweeps_f64[LOSS | GRADIENT](&kernel.parameters, n, y + index * n, z, varying, loss.scale, losses,
+                                                  gradient, NULL)
+        if kernel.is_wide_f64 != NULL:
+            wide = kernel.is_wide_f64(&kernel.parameters, n, y + index * n, z)
+        if wide:
+            kernel.sweep_wide_f64(&kernel.parameters, n, y + index * n, z, varying, loss.scale, losses, gradient,
+                                  unused)
+        few.careful = not job.products.is_finite(z, n)
+        job.products.gradient(few.data, NULL, &few, gradient, sums)
+        job.products.add_rows(gradient, n, 1, sums + d)
+        job.products.add_values(losses, n, lanes)
+    job.products.add_lanes(lanes, &sum)
+    add_to(&total.losses, &sum)
 
 
 cdef void slope_along(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, const double* z, const double* u,
@@ -300,6 +346,9 @@ cdef void run_linear(const LinearJob* job, Py_ssize_t start, Py_ssize_t stop, Pa
         if job.mode == SCORES:
             scores(job, &block, job.weights, job.intercepts, job.scores + first * k)
             continue
+        if job.few > 0 and n == job.rows and job.mode == (LOSS | GRADIENT):
+            run_few(job, first, sums, partial)
+            continue
         if not scored:
             scores(job, &block, job.weights, job.intercepts, z)
         scored = False
@@ -420,6 +469,15 @@ cdef class LinearPass:
             job.strip = job.rows = strip
         self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(
             targets, np.broadcast_to(np.float64(0.0), shape), weights))
+        if (storage == DENSE_ROWS and job.products.gradient_and_scores == NULL and n_outputs == 1
+                and not job.rows_of_scores and not job.loss.elements.weighted):
+            # Measured on Zen 4, for 4 to 150 columns: up to a quarter faster than whole blocks, and more than 10 KB
+            # at a time slower.
+            job.few = MOST_FEW
+            while job.few > <Py_ssize_t>SWEPT_F64 and job.few * row_bytes > 8192:
+                job.few //= 2
+            if job.few * row_bytes > 10240:
+                job.few = 0
         self.numbers = cnp.PyArray_SIZE(data)
         self.cost += 0.3 * self.numbers * n_outputs
 
@@ -432,7 +490,7 @@ cdef class LinearPass:
         cdef RowEvaluator by_row
         cdef double pair[2]
         cdef Total total
-        cdef cnp.ndarray alive
+        cdef cnp.ndarray alive, targets
         if isinstance(self.evaluator, RowEvaluator):
             by_row = <RowEvaluator>self.evaluator
             alive = by_row.describe(rows, y, z, weights)
@@ -475,8 +533,15 @@ cdef class LinearPass:
             elements.class_weight = NULL
             elements.weighted = weights is not None
             pointwise.raise_faults(total.flags, y, weights, cnp.NPY_DOUBLE)
+        # Checked, and converted, once for all.
+        elements.target = ANY_REAL
+        targets = np.ascontiguousarray(y, dtype=np.float64)
+        elements.y_true.data = <char*>cnp.PyArray_DATA(targets)
+        elements.y_true.dtype = FLOAT64
+        elements.y_true.inner_stride = sizeof(double)
+        elements.y_true.outer_stride = elements.inner * sizeof(double)
         elements.scale = 1.0 / self.weight_sum
-        return alive
+        return alive, targets
 
     def evaluate(self, int mode, cnp.ndarray weights, cnp.ndarray intercepts, direction, direction_intercepts,
                  n_threads):
@@ -532,4 +597,5 @@ cdef class LinearPass:
             value = ldexp(total.reduced / self.weight_sum, 64)
         else:
             value /= self.weight_sum
-        return value, sums.sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # sums of strips may overflow
+            return value, sums.sum(axis=0)

@@ -8,7 +8,8 @@
 # same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them. Where it lies in
 # rows, one loop does both: it adds the gradient of a block, which is in the cache, and the scores of the next, which
 # come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the other at 2.5 times the pace of
-# four at once, whatever is fetched ahead: there the scores come first, and the gradient of the same block then.
+# four at once, whatever is fetched ahead: there the scores come first, and the gradient of the same rows then (a few,
+# where rows are short: see run_few).
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -17,11 +18,13 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memmove, memset
 
+from . cimport math
 from .filter cimport Image
 from .math cimport absolute, exp_tail, expm1, mad
 from .pairs cimport RowsCall, rows_kernel
 from .types cimport (
-    DENSE_COLUMNS, DENSE_ROWS, SPARSE_ROWS, STRIDED, Block, Products, gather_rows, product, product_pair, real,
+    DENSE_COLUMNS, DENSE_ROWS, LANES, SPARSE_ROWS, STRIDED, Block, Products, Sum, gather_rows, product, product_pair,
+    real,
 )
 
 cdef extern from "bits.h" nogil:
@@ -40,6 +43,7 @@ cdef extern from "vectors.h" nogil:
     void store_some "fastloss_store_some"(double* x, int n, vector values)
     vector mad_of "fastloss_mad"(vector a, vector b, vector c)
     void sums_of "fastloss_sums"(vector a, vector b, vector c, vector d, double* out)
+    void add_sums_of "fastloss_add_sums"(vector a, vector b, vector c, vector d, double* out)
 
 ctypedef fused item:
     float
@@ -144,12 +148,13 @@ cdef inline vector dot_row(const item* x, const double* w, Py_ssize_t n) noexcep
 
 
 cdef inline void dot_rows(const item* x, Py_ssize_t pitch, const double* w, double* out, Py_ssize_t n) noexcept nogil:
-    """The same as dot4, one row after the other, as they lie in memory: which is how it is read at its full pace."""
+    """out += the same as dot4, one row after the other, as they lie in memory: which is how it is read at its full
+    pace."""
     # Each in its turn: C computes arguments in any order, and GCC backwards, which takes twice the time.
     cdef vector first = dot_row(x, w, n)
     cdef vector second = dot_row(x + pitch, w, n)
     cdef vector third = dot_row(x + 2 * pitch, w, n)
-    sums_of(first, second, third, dot_row(x + 3 * pitch, w, n), out)
+    add_sums_of(first, second, third, dot_row(x + 3 * pitch, w, n), out)
 
 
 cdef inline double dot(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
@@ -184,9 +189,16 @@ cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t i, c, q, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
     cdef double out[4]
+    if k == 1:
+        for i in range(0, fours, 4):
+            dot_rows(x + i * block.pitch, block.pitch, w, z + i, d)
+        for i in range(fours, block.rows):
+            z[i] += dot(x + i * block.pitch, w, d)
+        return
     for i in range(0, fours, 4):
         for c in range(k):
             if c == 0:
+                memset(out, 0, sizeof(out))
                 dot_rows(x + i * block.pitch, block.pitch, w, out, d)
             else:  # now they are in the cache
                 dot4(x + i * block.pitch, w + c * d, out, block.pitch, d)
@@ -426,6 +438,9 @@ cdef void add_rows(const double* values, Py_ssize_t rows, Py_ssize_t outputs, do
     sums[0] += sum_of(s)
 
 
+include "sums.pxi"
+
+
 cdef bint is_finite(const double* values, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     cdef int64_t bad = 0
@@ -485,6 +500,8 @@ def bind(int storage, bint double_precision, bint long_indices):
     memset(products, 0, sizeof(Products))
     products.fill = fill
     products.add_rows = add_rows
+    products.add_values = add_values[double]
+    products.add_lanes = add_lanes
     products.is_finite = is_finite
     if double_precision and long_indices:
         choose(products, storage, <double*>NULL, <int64_t*>NULL)

@@ -19,9 +19,9 @@ from .regression cimport (
 from .wide cimport CheckedLoss, TwofoldLoss, WideLoss, clearance
 from .types cimport (
     ABOVE_MINUS_ONE, ANY_REAL, BAD_TARGET, BAD_WEIGHT, BINARY_HARD, BINARY_SOFT, BLOCK_F32, BLOCK_F64, GRADIENT,
-    HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, UNIT_TARGET, WEIGHT, BOOL8, FLOAT32,
-    FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, Job, Kernel, Partial, Stream, Sum,
-    is_wide_f32, is_wide_f64, real, sum_f32, sum_f64, sweep_f32, sweep_f64,
+    HESSIAN, IN_CACHES, LANES, LOSS, NON_NEGATIVE, PAST_CACHES, SIGNED_TARGET, SWEPT_F32, SWEPT_F64, UNIT_TARGET,
+    WEIGHT, BOOL8, FLOAT32, FLOAT64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, Job, Kernel, Partial,
+    Stream, Sum, is_wide_f32, is_wide_f64, real, sum_f32, sum_f64, sweep_f32, sweep_f64,
 )
 
 
@@ -37,11 +37,6 @@ ctypedef fused PointwiseLoss:
     RegressionLoss
     PairLoss
     BinaryLoss
-
-
-# Sweeps take so many elements, or a multiple: two vectors of any ISA.
-cdef enum:
-    SWEPT = 32
 
 
 # As fast as memory.
@@ -80,13 +75,18 @@ ctypedef fused SummedLoss:
 
 # ---- sweeps: one formula over one block, in each mode ----------------------------------------------------------------
 
+cdef inline Py_ssize_t swept_at_once(const real* unused) noexcept nogil:
+    return SWEPT_F64 if real is double else SWEPT_F32
+
+
 cdef bint is_wide(const WideLoss* p, Py_ssize_t n, const real* y_true, const real* y_pred) noexcept nogil:
     """Whether a block holds a NaN, or numbers with which exponentials may leave the normal range on the way."""
     cdef Py_ssize_t i
     cdef int64_t wide64 = 0
     cdef int32_t wide32 = 0
     cdef WideLoss parameters = p[0]
-    n = n // SWEPT * SWEPT
+    cdef Py_ssize_t swept = swept_at_once(y_true)
+    n = n // swept * swept
     for i in range(n):
         look(&parameters, i, y_true, y_pred, &wide64, &wide32)
     return (wide64 | wide32) < 0
@@ -114,7 +114,8 @@ cdef inline bint sweep(const PointwiseLoss* parameters, Py_ssize_t n, const real
     cdef real value, slope, curve, second_value, second_slope, second_curve, unused
     cdef int64_t wide64 = 0
     cdef int32_t wide32 = 0
-    cdef Py_ssize_t half = n // SWEPT * (SWEPT // 2)
+    cdef Py_ssize_t swept = swept_at_once(y_true)
+    cdef Py_ssize_t half = n // swept * (swept // 2)
     n = 2 * half  # it is whole vectors: so the compiler knows, and makes no loop for a rest
     # Short loops overlap better than one long one: a core looks ahead some hundred instructions, not elements.
     if PointwiseLoss in LogitsLoss:
@@ -616,7 +617,7 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef const real* y = y_scratch
     cdef const real* z
     cdef const real* v = v_scratch
-    cdef Py_ssize_t inner = job.inner, first, n = 0, whole, i
+    cdef Py_ssize_t inner = job.inner, swept = swept_at_once(unused), first, n = 0, whole, i
     cdef bint rest, to_sum, wide
     cdef bint y_direct = is_direct(&job.y_true, inner, unused)
     cdef bint z_ready = lies_as_swept(&job.y_pred, &job.second_pred, inner, pair, unused)
@@ -640,10 +641,12 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef real scale = <real>1 if job.weighted else <real>job.scale
     cdef int flags = 0
 
+    memset(partial, 0, sizeof(Partial))
     memset(lanes, 0, sizeof(lanes))
-    memset(reduced_lanes, 0, sizeof(reduced_lanes))
+    if job.reduced:
+        memset(reduced_lanes, 0, sizeof(reduced_lanes))
     if job.varies and job.varying.data == NULL:
-        for i in range(min(block, stop - start + SWEPT)):
+        for i in range(min(block, stop - start + swept)):
             v_scratch[i] = <real>job.varying_scalar
 
     first = start - n
@@ -652,11 +655,11 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
         n = min(block, stop - first)
         # Sweeps take whole vectors (those that sum up, 64 elements at a time): the last few elements go through
         # scratch, and are filled up there.
-        rest = n < SWEPT
+        rest = n < swept
         to_sum = adds and n >= 64
         if not rest:
-            n -= n % (64 if to_sum else SWEPT)
-        whole = max(n, <Py_ssize_t>SWEPT)
+            n -= n % (64 if to_sum else swept)
+        whole = max(n, swept)
         if labelled:
             y = (<const real*>job.y_true.data + first if y_direct and not rest else
                  read(&job.y_true, inner, first, n, y_scratch))
@@ -750,8 +753,8 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
 
     if past_caches:
         fastloss_end_stream()
-    add_lanes(lanes, &partial.losses)
-    memset(&partial.reduced, 0, sizeof(partial.reduced))
+    if summed or job.mode == WEIGHT:
+        add_lanes(lanes, &partial.losses)
     if job.reduced:
         add_lanes(reduced_lanes, &partial.reduced)
     partial.flags = flags

@@ -5,11 +5,12 @@ cdef inline double plus(double a, double b, real unused) noexcept nogil:
     return math.mad(a, <double>1, b) if real is float and math.FASTLOSS_FUSED else a + b
 
 
-cdef void add_rows(const real* values, Py_ssize_t rows, double* lanes) noexcept nogil:
-    """Adds rows of 8·LANES values, pairwise over eight. A chunk has eight rows (the last one perhaps nine), so that
-    eleven roundings at most stand between a value and a lane (measured: 2 ulp, 4 for values chosen to be bad); above,
-    sums are in two parts."""
-    cdef Py_ssize_t row, j
+cdef void add_values(real* values, Py_ssize_t n, double* lanes) noexcept nogil:
+    """Adds n values: pairwise over eight LANES of them, then LANES at a time, the last of which are filled up with
+    zeros, for which there is room. A chunk is eight times eight LANES (or somewhat more), so that some eleven
+    roundings stand between a value and a lane (measured: 2 ulp, 4 for values chosen to be bad), and seven more in its
+    last part; above, sums are in two parts."""
+    cdef Py_ssize_t row, j, rows = n // (8 * LANES)
     cdef const real* v
     cdef real unused = 0
     cdef double first, second
@@ -21,13 +22,11 @@ cdef void add_rows(const real* values, Py_ssize_t rows, double* lanes) noexcept 
             second = plus(plus(<double>v[j + 4 * LANES], <double>v[j + 5 * LANES], unused),
                           plus(<double>v[j + 6 * LANES], <double>v[j + 7 * LANES], unused), unused)
             lanes[j] = plus(plus(first, second, unused), lanes[j], unused)
-
-
-cdef void add_values(real* values, Py_ssize_t n, double* lanes) noexcept nogil:
-    """Adds n values; `values` has room for whole rows, which are filled with zeros."""
-    cdef Py_ssize_t rows = (n + 8 * LANES - 1) // (8 * LANES)
-    memset(values + n, 0, (rows * 8 * LANES - n) * sizeof(real))
-    add_rows(values, rows, lanes)
+    memset(values + n, 0, (-n & (LANES - 1)) * sizeof(real))
+    for row in range(8 * rows, (n + LANES - 1) // LANES):
+        v = values + row * LANES
+        for j in range(LANES):
+            lanes[j] = plus(<double>v[j], lanes[j], unused)
 
 
 cdef void add_lanes(double* high, Sum* sum) noexcept nogil:

@@ -12,6 +12,8 @@ ctypedef fused real:
 cdef enum:
     BLOCK_F64 = 512
     BLOCK_F32 = 1024
+    SWEPT_F64 = 16  # Sweeps take so many elements, or a multiple: two vectors of any ISA.
+    SWEPT_F32 = 32
     CHUNK = 4096
     LANES = 64
     IN_CACHES = 1048576  # bytes of an output below which what a call touches stays in a core's own caches
@@ -271,4 +273,6 @@ cdef struct Products:
     gather_rows gather
     void (*fill)(const double* intercepts, Py_ssize_t rows, Py_ssize_t outputs, double* z) noexcept nogil
     void (*add_rows)(const double* values, Py_ssize_t rows, Py_ssize_t outputs, double* sums) noexcept nogil
+    void (*add_values)(double* values, Py_ssize_t n, double* lanes) noexcept nogil
+    void (*add_lanes)(double* lanes, Sum* sum) noexcept nogil
     bint (*is_finite)(const double* values, Py_ssize_t n) noexcept nogil

@@ -224,11 +224,19 @@ FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
 
 /* out = the sum of each; on all ISAs in the same order. */
 #if defined(__AVX2__) && defined(__FMA__)
-FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+FASTLOSS_INLINE __m256d fastloss_four_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d)
 {
     __m256d ab = _mm256_hadd_pd(fastloss_halves_added(a), fastloss_halves_added(b));
     __m256d cd = _mm256_hadd_pd(fastloss_halves_added(c), fastloss_halves_added(d));
-    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_blend_pd(ab, cd, 12), _mm256_permute2f128_pd(ab, cd, 0x21)));
+    return _mm256_add_pd(_mm256_blend_pd(ab, cd, 12), _mm256_permute2f128_pd(ab, cd, 0x21));
+}
+FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+{
+    _mm256_storeu_pd(out, fastloss_four_sums(a, b, c, d));
+}
+FASTLOSS_INLINE void fastloss_add_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+{
+    _mm256_storeu_pd(out, _mm256_add_pd(_mm256_loadu_pd(out), fastloss_four_sums(a, b, c, d)));
 }
 #else
 FASTLOSS_INLINE double fastloss_sum(fastloss_vector v)
@@ -243,6 +251,12 @@ FASTLOSS_INLINE void fastloss_sums(fastloss_vector a, fastloss_vector b, fastlos
     out[1] = fastloss_sum(b);
     out[2] = fastloss_sum(c);
     out[3] = fastloss_sum(d);
+}
+FASTLOSS_INLINE void fastloss_add_sums(fastloss_vector a, fastloss_vector b, fastloss_vector c, fastloss_vector d, double *out)
+{
+    double sums[4];
+    fastloss_sums(a, b, c, d, sums);
+    for (int q = 0; q < 4; q++) out[q] += sums[q];
 }
 #endif
 
