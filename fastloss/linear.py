@@ -19,8 +19,8 @@ Vector = NDArray[np.float64]
 # What a pass computes; and how X is stored: as in kernels/_linear.pyx and kernels/types.pxd.
 _LOSS, _GRADIENT, _PRODUCT, _FULL, _SCORES = 1, 2, 8, 16, 32
 _DENSE_ROWS, _DENSE_COLUMNS, _STRIDED, _SPARSE_ROWS, _SPARSE_COLUMNS = range(5)
-# From so many outputs on, BLAS is faster (measured).
-_BLAS_OUTPUTS = 16
+# From so many outputs on, BLAS is faster, where their coefficients take most of the L1 cache (measured).
+_BLAS_OUTPUTS, _BLAS_COEFFICIENTS = 16, 3072
 
 
 class LinearLoss:
@@ -77,8 +77,8 @@ class LinearLoss:
     Notes
     -----
     Sums have a fixed order: results have the same bits for every number of threads (with BLAS, which serves 16 outputs
-    and more, and more than one with X in F order, as far as BLAS keeps the same bits on one thread). Gradients are sums
-    in float64, not compensated.
+    and more of 3072 coefficients and more, and more than one with X in F order, as far as BLAS keeps the same bits on
+    one thread). Gradients are sums in float64, not compensated.
 
     While BLAS is used, and for Hessians, it is kept to one thread in the whole process (by threadpoolctl). Elsewhere,
     its threads go on spinning for some milliseconds after a call, say a product in NumPy, and slow down a pass with
@@ -344,7 +344,8 @@ def _dense(X: Any, outputs: int) -> _Design:
         X = X.astype(np.float64)
     # of an array that is both, what makes the longer loops
     columns = _pitch(X.T) > 0 and (X.shape[1] == 1 or _pitch(X) == 0)
-    blas = outputs >= _BLAS_OUTPUTS or (outputs > 1 and columns)
+    many = outputs >= _BLAS_OUTPUTS and outputs * X.shape[1] >= _BLAS_COEFFICIENTS
+    blas = many or (outputs > 1 and columns)
     if (blas and X.dtype != np.float64) or not (columns or _pitch(X)):
         return _Design(X, _STRIDED, X, X.strides[0], X.strides[1], blas=blas)
     if columns:

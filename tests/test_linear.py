@@ -57,6 +57,12 @@ each_indexed = pytest.mark.parametrize("loss", [loss for loss in ROW_DEFAULTS if
     "classes", "soft classes")], ids=repr)
 
 
+@pytest.fixture(autouse=True)
+def blas_for_many_outputs(monkeypatch):
+    """BLAS as it serves them in data that are too large for tests."""
+    monkeypatch.setattr(fl.linear, "_BLAS_COEFFICIENTS", 0)
+
+
 # ---- data, and the objective by hand ---------------------------------------------------------------------------------
 
 
@@ -190,6 +196,16 @@ def test_sizes(loss, k, weighted):
         assert model.n_coef == columns * (d + fit_intercept)
         assert model.scores(coef).shape == ((n,) if flat else (n, columns))
         assert_by_hand(model, coef, by_hand(loss, X, y, coef, w, 1e-2, fit_intercept))
+
+
+@pytest.mark.parametrize("k", [16, 17, 18, 23, 40])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_outputs_without_blas(k, dtype, monkeypatch):
+    monkeypatch.setattr(fl.linear, "_BLAS_OUTPUTS", 1000)
+    for n, d in ((1, 1), (3, 7), (300, 8), (301, 20), (64, 76)):
+        X, y, coef = problem(CE, n, d, k)
+        X = X.astype(dtype)
+        assert_by_hand(fl.LinearLoss(CE, X, y, n_classes=k), coef, by_hand(CE, X, y, coef))
 
 
 def test_coefficients_are_rows_of_outputs_with_intercepts_last():

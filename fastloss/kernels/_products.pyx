@@ -60,6 +60,8 @@ cdef enum:
     # other, a pass takes up to a third longer.
     SHORT = 1024
     AHEAD = 2048
+    # Bytes of X that stay in the L1 cache while their gradient goes column by column.
+    TILED = 16384
 
 
 # ---- four vectors at a time ------------------------------------------------------------------------------------------
@@ -147,7 +149,8 @@ cdef inline vector dot_row(const item* x, const double* w, Py_ssize_t n) noexcep
     return s
 
 
-cdef inline void dot_rows(const item* x, Py_ssize_t pitch, const double* w, double* out, Py_ssize_t n) noexcept nogil:
+cdef inline void add_dots_of_rows(const item* x, Py_ssize_t pitch, const double* w, double* out,
+                                  Py_ssize_t n) noexcept nogil:
     """out += the same as dot4, one row after the other, as they lie in memory: which is how it is read at its full
     pace."""
     # Each in its turn: C computes arguments in any order, and GCC backwards, which takes twice the time.
@@ -155,6 +158,77 @@ cdef inline void dot_rows(const item* x, Py_ssize_t pitch, const double* w, doub
     cdef vector second = dot_row(x + pitch, w, n)
     cdef vector third = dot_row(x + 2 * pitch, w, n)
     add_sums_of(first, second, third, dot_row(x + 3 * pitch, w, n), out)
+
+
+cdef inline void dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, int outputs,
+                      double* z) noexcept nogil:
+    """z += x·w of one row, and of so many outputs: a constant wherever this is inlined, and no more than 4."""
+    cdef vector s[4]
+    cdef vector v
+    cdef double out[4]
+    cdef Py_ssize_t j
+    cdef int c, rest = <int>(d % 8)
+    for c in range(4):
+        s[c] = all_of(0.0)
+    for j in range(0, d - rest, 8):
+        v = take(x + j, 8)
+        for c in range(outputs):
+            s[c] = mad_of(v, take(w + c * apart + j, 8), s[c])
+    if rest > 0:
+        j = d - rest
+        v = take(x + j, rest)
+        for c in range(outputs):
+            s[c] = mad_of(v, take(w + c * apart + j, rest), s[c])
+    sums_of(s[0], s[1], s[2], s[3], out)
+    for c in range(outputs):
+        z[c] += out[c]
+
+
+cdef inline void add_dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, double* z,
+                          Py_ssize_t outputs) noexcept nogil:
+    if outputs == 4:
+        dots(x, w, apart, d, 4, z)
+    elif outputs == 3:
+        dots(x, w, apart, d, 3, z)
+    else:
+        dots(x, w, apart, d, 2, z)
+
+
+cdef inline void outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k, double* g,
+                       Py_ssize_t d, int outputs, int n) noexcept nogil:
+    """g += rᵀ·x, of n of 8 columns, and of so many outputs: a constant wherever this is inlined, and no more than 4.
+    A row after the other, so that x is read once for all of them, and g once for all rows."""
+    cdef vector s[4]
+    cdef vector v
+    cdef Py_ssize_t i
+    cdef int c
+    for c in range(outputs):
+        s[c] = take(g + c * d, n)
+    for i in range(rows):
+        v = take(x + i * pitch, n)
+        for c in range(outputs):
+            s[c] = mad_of(v, all_of(r[i * k + c]), s[c])
+    for c in range(outputs):
+        if n == 8:
+            store_all(g + c * d, s[c])
+        else:
+            store_some(g + c * d, n, s[c])
+
+
+cdef inline void add_outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k, double* g,
+                           Py_ssize_t d, Py_ssize_t outputs, Py_ssize_t n) noexcept nogil:
+    cdef int c
+    if n < 8:
+        for c in range(<int>outputs):
+            outer(x, pitch, rows, r + c, k, g + c * d, d, 1, <int>n)
+    elif outputs == 4:
+        outer(x, pitch, rows, r, k, g, d, 4, 8)
+    elif outputs == 3:
+        outer(x, pitch, rows, r, k, g, d, 3, 8)
+    elif outputs == 2:
+        outer(x, pitch, rows, r, k, g, d, 2, 8)
+    else:
+        outer(x, pitch, rows, r, k, g, d, 1, 8)
 
 
 cdef inline double dot(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
@@ -187,33 +261,46 @@ cdef inline bint is_packed(const item* x, const Block* block) noexcept nogil:
 
 cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
-    cdef Py_ssize_t i, c, q, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
+    cdef Py_ssize_t i, c, q, first, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
+    cdef Py_ssize_t groups = (k + 3) // 4
     cdef double out[4]
-    if k == 1:
-        for i in range(0, fours, 4):
-            dot_rows(x + i * block.pitch, block.pitch, w, z + i, d)
-        for i in range(fours, block.rows):
-            z[i] += dot(x + i * block.pitch, w, d)
+    if k > 2:
+        for i in range(block.rows):
+            for q in range(groups):  # of up to four outputs, as equal as may be
+                first = q * k // groups
+                add_dots(x + i * block.pitch, w + first * block.apart, block.apart, d, z + i * k + first,
+                         (q + 1) * k // groups - first)
         return
     for i in range(0, fours, 4):
-        for c in range(k):
-            if c == 0:
-                memset(out, 0, sizeof(out))
-                dot_rows(x + i * block.pitch, block.pitch, w, out, d)
-            else:  # now they are in the cache
-                dot4(x + i * block.pitch, w + c * d, out, block.pitch, d)
-            for q in range(4):
-                z[(i + q) * k + c] += out[q]
+        if k == 1:
+            add_dots_of_rows(x + i * block.pitch, block.pitch, w, z + i, d)
+            continue
+        memset(out, 0, sizeof(out))
+        add_dots_of_rows(x + i * block.pitch, block.pitch, w, out, d)
+        for q in range(4):
+            z[2 * (i + q)] += out[q]
+        dot4(x + i * block.pitch, w + block.apart, out, block.pitch, d)  # now they are in the cache
+        for q in range(4):
+            z[2 * (i + q) + 1] += out[q]
     for i in range(fours, block.rows):
         for c in range(k):
-            z[i * k + c] += dot(x + i * block.pitch, w + c * d, d)
+            z[i * k + c] += dot(x + i * block.pitch, w + c * block.apart, d)
 
 
 cdef void gradient_of_rows(const item* x, const void* unused, const Block* block,
                            const double* r, double* g) noexcept nogil:
-    cdef Py_ssize_t i, c, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
-    if block.careful:
-        fours = 0
+    cdef Py_ssize_t i, c, j, first, rows, index, d = block.features, k = block.outputs
+    cdef Py_ssize_t group = max(<Py_ssize_t>8, TILED // max(<Py_ssize_t>1, d * <Py_ssize_t>sizeof(item)))
+    cdef Py_ssize_t fours = 0 if block.careful else block.rows - block.rows % 4
+    if k > 2 and not block.careful:
+        for index in range((block.rows + group - 1) // group):
+            first = index * group
+            rows = min(group, block.rows - first)
+            for j in range(0, d, 8):
+                for c in range(0, k, 4):
+                    add_outer(x + first * block.pitch + j, block.pitch, rows, r + first * k + c, k, g + c * d + j, d,
+                              min(<Py_ssize_t>4, k - c), min(<Py_ssize_t>8, d - j))
+        return
     for i in range(0, fours, 4):
         for c in range(k):
             axpy4(x + i * block.pitch, block.pitch, r + i * k + c, k, g + c * d, d, <const item*>NULL)
