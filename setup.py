@@ -20,9 +20,10 @@ import isa
 
 KERNELS = Path("fastloss/kernels")
 
-# Directives must be given here: comments in a .pyx do not reach the inline functions of .pxd files.
+# Directives must be given here: comments in a .pyx do not reach the inline functions of .pxd files. (Without binding,
+# functions are plain built-in ones, and a module is 8 KB smaller, packed.)
 DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True,
-              "initializedcheck": False}
+              "initializedcheck": False, "binding": False}
 
 # What is compiled to see whether a compiler takes some flags.
 PROGRAM = "int main(void) { return 0; }\n"

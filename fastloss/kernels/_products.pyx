@@ -3,13 +3,13 @@
 # numbers are converted as they are read. No Python objects below `bind`. What is included here (images, and
 # rows of two arrays) is in this module since each module takes room for Cython's own code, once per ISA.
 #
-# Four rows go at a time, so that coefficients (or their gradient) are read once for four (but for the first scores of
-# rows that come from memory, which are read one by one). Where X lies in columns, the
-# same two loops serve with the roles exchanged: scores add up columns, gradients are sums along them. Where it lies in
-# rows, one loop does both: it adds the gradient of a block, which is in the cache, and the scores of the next, which
-# come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the other at 2.5 times the pace of
-# four at once, whatever is fetched ahead: there the scores come first, and the gradient of the same rows then (a few,
-# where rows are short: see run_few).
+# Of one output or two, four rows go at a time, so that coefficients (or their gradient) are read once for four (but for
+# the first scores of rows that come from memory, which are read one by one); of more, up to four outputs, so that a row
+# is. Where X lies in columns, the same two loops serve with the roles exchanged: scores add up columns, gradients are
+# sums along them. Where it lies in rows, one loop does both: it adds the gradient of a block, which is in the cache, and
+# the scores of the next, which come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the
+# other at 2.5 times the pace of four at once, whatever is fetched ahead: there the scores come first, and the gradient
+# of the same rows then (a few, where rows are short: see run_few).
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -32,6 +32,7 @@ cdef extern from "bits.h" nogil:
     bint fastloss_is_amd()
 
 cdef extern from "vectors.h" nogil:
+    const int AT_ONCE "FASTLOSS_AT_ONCE"  # 2 or 4 outputs
     ctypedef struct vector "fastloss_vector":  # of 8 doubles
         pass
     vector all_of "fastloss_all"(double x)
@@ -186,12 +187,14 @@ cdef inline void dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize
 
 cdef inline void add_dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, double* z,
                           Py_ssize_t outputs) noexcept nogil:
-    if outputs == 4:
+    if AT_ONCE == 4 and outputs == 4:
         dots(x, w, apart, d, 4, z)
-    elif outputs == 3:
+    elif AT_ONCE == 4 and outputs == 3:
         dots(x, w, apart, d, 3, z)
-    else:
+    elif outputs == 2:
         dots(x, w, apart, d, 2, z)
+    else:
+        dots(x, w, apart, d, 1, z)
 
 
 cdef inline void outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k, double* g,
@@ -221,9 +224,9 @@ cdef inline void add_outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, con
     if n < 8:
         for c in range(<int>outputs):
             outer(x, pitch, rows, r + c, k, g + c * d, d, 1, <int>n)
-    elif outputs == 4:
+    elif AT_ONCE == 4 and outputs == 4:
         outer(x, pitch, rows, r, k, g, d, 4, 8)
-    elif outputs == 3:
+    elif AT_ONCE == 4 and outputs == 3:
         outer(x, pitch, rows, r, k, g, d, 3, 8)
     elif outputs == 2:
         outer(x, pitch, rows, r, k, g, d, 2, 8)
@@ -262,11 +265,11 @@ cdef inline bint is_packed(const item* x, const Block* block) noexcept nogil:
 cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
                          const double* w, double* z) noexcept nogil:
     cdef Py_ssize_t i, c, q, first, d = block.features, k = block.outputs, fours = block.rows - block.rows % 4
-    cdef Py_ssize_t groups = (k + 3) // 4
+    cdef Py_ssize_t groups = (k + AT_ONCE - 1) // AT_ONCE
     cdef double out[4]
     if k > 2:
         for i in range(block.rows):
-            for q in range(groups):  # of up to four outputs, as equal as may be
+            for q in range(groups):  # of outputs, as equal as may be
                 first = q * k // groups
                 add_dots(x + i * block.pitch, w + first * block.apart, block.apart, d, z + i * k + first,
                          (q + 1) * k // groups - first)
@@ -289,7 +292,7 @@ cdef void scores_of_rows(const item* x, const void* unused, const Block* block,
 
 cdef void gradient_of_rows(const item* x, const void* unused, const Block* block,
                            const double* r, double* g) noexcept nogil:
-    cdef Py_ssize_t i, c, j, first, rows, index, d = block.features, k = block.outputs
+    cdef Py_ssize_t i, c, q, j, first, rows, index, d = block.features, k = block.outputs
     cdef Py_ssize_t group = max(<Py_ssize_t>8, TILED // max(<Py_ssize_t>1, d * <Py_ssize_t>sizeof(item)))
     cdef Py_ssize_t fours = 0 if block.careful else block.rows - block.rows % 4
     if k > 2 and not block.careful:
@@ -297,9 +300,10 @@ cdef void gradient_of_rows(const item* x, const void* unused, const Block* block
             first = index * group
             rows = min(group, block.rows - first)
             for j in range(0, d, 8):
-                for c in range(0, k, 4):
+                for q in range((k + AT_ONCE - 1) // AT_ONCE):
+                    c = q * AT_ONCE
                     add_outer(x + first * block.pitch + j, block.pitch, rows, r + first * k + c, k, g + c * d + j, d,
-                              min(<Py_ssize_t>4, k - c), min(<Py_ssize_t>8, d - j))
+                              min(<Py_ssize_t>AT_ONCE, k - c), min(<Py_ssize_t>8, d - j))
         return
     for i in range(0, fours, 4):
         for c in range(k):

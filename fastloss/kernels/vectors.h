@@ -5,8 +5,10 @@
 
 #include "bits.h"
 
+/* FASTLOSS_AT_ONCE: how many sums, of a vector each, registers hold beside what is added: four, or two. */
 #if defined(__AVX512F__)
 
+#define FASTLOSS_AT_ONCE 4
 typedef __m512d fastloss_vector;
 
 FASTLOSS_INLINE fastloss_vector fastloss_all(double x) { return _mm512_set1_pd(x); }
@@ -39,6 +41,7 @@ FASTLOSS_INLINE __m256d fastloss_halves_added(fastloss_vector v)
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
+#define FASTLOSS_AT_ONCE 4
 typedef struct { __m256d low, high; } fastloss_vector;
 
 FASTLOSS_INLINE fastloss_vector fastloss_pair(__m256d low, __m256d high)
@@ -107,6 +110,7 @@ FASTLOSS_INLINE __m256d fastloss_halves_added(fastloss_vector v) { return _mm256
 
 #elif defined(__SSE2__) || defined(_M_X64)
 
+#define FASTLOSS_AT_ONCE 2
 typedef struct { __m128d a, b, c, d; } fastloss_vector;
 
 FASTLOSS_INLINE fastloss_vector fastloss_all(double x)
@@ -150,28 +154,52 @@ FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector 
     return c;
 }
 
+FASTLOSS_INLINE __m128d fastloss_first_f64(const double *x, int n) /* of 2 */
+{
+    return n >= 2 ? _mm_loadu_pd(x) : n == 1 ? _mm_load_sd(x) : _mm_setzero_pd();
+}
+FASTLOSS_INLINE __m128d fastloss_first_f32(const float *x, int n)
+{
+    return _mm_cvtps_pd(n >= 2 ? _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)x)) : n == 1 ? _mm_load_ss(x)
+                                                                                                : _mm_setzero_ps());
+}
 /* The first n numbers, then zeros; nothing beyond them is touched. */
 FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
 {
-    double first[8] = {0};
-    for (int q = 0; q < n; q++) first[q] = x[q];
-    return fastloss_load_f64(first);
+    fastloss_vector v;
+    v.a = fastloss_first_f64(x, n);
+    v.b = fastloss_first_f64(x + 2, n - 2);
+    v.c = fastloss_first_f64(x + 4, n - 4);
+    v.d = fastloss_first_f64(x + 6, n - 6);
+    return v;
 }
 FASTLOSS_INLINE fastloss_vector fastloss_load_some_f32(const float *x, int n)
 {
-    float first[8] = {0};
-    for (int q = 0; q < n; q++) first[q] = x[q];
-    return fastloss_load_f32(first);
+    fastloss_vector v;
+    v.a = fastloss_first_f32(x, n);
+    v.b = fastloss_first_f32(x + 2, n - 2);
+    v.c = fastloss_first_f32(x + 4, n - 4);
+    v.d = fastloss_first_f32(x + 6, n - 6);
+    return v;
+}
+FASTLOSS_INLINE void fastloss_store_first(double *x, int n, __m128d two)
+{
+    if (n >= 2)
+        _mm_storeu_pd(x, two);
+    else if (n == 1)
+        _mm_store_sd(x, two);
 }
 FASTLOSS_INLINE void fastloss_store_some(double *x, int n, fastloss_vector v)
 {
-    double all[8];
-    fastloss_store(all, v);
-    for (int q = 0; q < n; q++) x[q] = all[q];
+    fastloss_store_first(x, n, v.a);
+    fastloss_store_first(x + 2, n - 2, v.b);
+    fastloss_store_first(x + 4, n - 4, v.c);
+    fastloss_store_first(x + 6, n - 6, v.d);
 }
 
 #else
 
+#define FASTLOSS_AT_ONCE 2
 typedef struct { double at[8]; } fastloss_vector;
 
 FASTLOSS_INLINE fastloss_vector fastloss_all(double x)
