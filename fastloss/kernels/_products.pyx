@@ -3,13 +3,13 @@
 # numbers are converted as they are read. No Python objects below `bind`. What is included here (images, and
 # rows of two arrays) is in this module since each module takes room for Cython's own code, once per ISA.
 #
-# Of one output or two, four rows go at a time, so that coefficients (or their gradient) are read once for four (but for
-# the first scores of rows that come from memory, which are read one by one); of more, up to four outputs, so that a row
-# is. Where X lies in columns, the same two loops serve with the roles exchanged: scores add up columns, gradients are
-# sums along them. Where it lies in rows, one loop does both: it adds the gradient of a block, which is in the cache, and
-# the scores of the next, which come from memory meanwhile. AMD's cores (Zen 4 was measured) read rows one after the
-# other at 2.5 times the pace of four at once, whatever is fetched ahead: there the scores come first, and the gradient
-# of the same rows then (a few, where rows are short: see run_few).
+# Of one output or two, four rows go at a time, so that coefficients (or their gradient) are read once for four (but
+# for the first scores of rows that come from memory, which are read one by one); of more, up to four outputs, so that
+# a row is. Where X lies in columns, the same two loops serve with the roles exchanged: scores add up columns,
+# gradients are sums along them. Where it lies in rows, one loop does both: it adds the gradient of a block, which is
+# in the cache, and the scores of the next, which come from memory meanwhile. AMD's cores (Zen 4 was measured) read
+# rows one after the other at 2.5 times the pace of four at once, whatever is fetched ahead: there the scores come
+# first, and the gradient of the same rows then (a few, where rows are short: see run_few).
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
