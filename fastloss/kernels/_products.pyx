@@ -43,6 +43,7 @@ cdef extern from "vectors.h" nogil:
     void store_all "fastloss_store"(double* x, vector values)
     void store_some "fastloss_store_some"(double* x, int n, vector values)
     vector mad_of "fastloss_mad"(vector a, vector b, vector c)
+    vector sum_of_two "fastloss_added"(vector a, vector b)
     void sums_of "fastloss_sums"(vector a, vector b, vector c, vector d, double* out)
     void add_sums_of "fastloss_add_sums"(vector a, vector b, vector c, vector d, double* out)
 
@@ -86,10 +87,11 @@ cdef inline void dot_step(const item* x, Py_ssize_t pitch, const double* w, int 
 
 cdef inline void axpy_step(const item* x, Py_ssize_t pitch, const vector* a, int n, double* y) noexcept nogil:
     """y += a·x: of four rows, n of 8 columns."""
-    cdef vector v = mad_of(take(x, n), a[0], take(y, n))
+    # All but the last sum wait for no y, which the rows before have just stored.
+    cdef vector v = mad_of(take(x, n), a[0], all_of(0.0))
     v = mad_of(take(x + pitch, n), a[1], v)
     v = mad_of(take(x + 2 * pitch, n), a[2], v)
-    v = mad_of(take(x + 3 * pitch, n), a[3], v)
+    v = sum_of_two(take(y, n), mad_of(take(x + 3 * pitch, n), a[3], v))
     if n == 8:
         store_all(y, v)
     else:

@@ -19,6 +19,7 @@ FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector 
 {
     return _mm512_fmadd_pd(a, b, c);
 }
+FASTLOSS_INLINE fastloss_vector fastloss_added(fastloss_vector a, fastloss_vector b) { return _mm512_add_pd(a, b); }
 
 /* The first n numbers, then zeros; nothing beyond them is touched. */
 FASTLOSS_INLINE fastloss_vector fastloss_load_some_f64(const double *x, int n)
@@ -68,6 +69,10 @@ FASTLOSS_INLINE void fastloss_store(double *x, fastloss_vector v)
 FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector b, fastloss_vector c)
 {
     return fastloss_pair(_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high));
+}
+FASTLOSS_INLINE fastloss_vector fastloss_added(fastloss_vector a, fastloss_vector b)
+{
+    return fastloss_pair(_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high));
 }
 
 FASTLOSS_INLINE __m256i fastloss_first(int n) /* of 4 */
@@ -153,6 +158,14 @@ FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector 
     c.d = _mm_add_pd(_mm_mul_pd(a.d, b.d), c.d);
     return c;
 }
+FASTLOSS_INLINE fastloss_vector fastloss_added(fastloss_vector a, fastloss_vector b)
+{
+    a.a = _mm_add_pd(a.a, b.a);
+    a.b = _mm_add_pd(a.b, b.b);
+    a.c = _mm_add_pd(a.c, b.c);
+    a.d = _mm_add_pd(a.d, b.d);
+    return a;
+}
 
 FASTLOSS_INLINE __m128d fastloss_first_f64(const double *x, int n) /* of 2 */
 {
@@ -228,6 +241,11 @@ FASTLOSS_INLINE fastloss_vector fastloss_mad(fastloss_vector a, fastloss_vector 
 {
     for (int q = 0; q < 8; q++) c.at[q] = fastloss_mad_f64(a.at[q], b.at[q], c.at[q]);
     return c;
+}
+FASTLOSS_INLINE fastloss_vector fastloss_added(fastloss_vector a, fastloss_vector b)
+{
+    for (int q = 0; q < 8; q++) a.at[q] += b.at[q];
+    return a;
 }
 
 /* The first n numbers, then zeros; nothing beyond them is touched. */
