@@ -692,6 +692,12 @@ def test_weights_of_each_output(loss):
     assert_by_hand(by_row, coef, by_hand(loss, X, y, coef, w[:, 0], 0.1))
 
 
+def test_a_parameter_that_varies_by_output_of_one():
+    X, y, coef = problem(BCE, 1100, 4, 1)
+    expected = by_hand(fl.BinaryCrossEntropy(pos_weight=3.0), X, y, coef)
+    assert_by_hand(fl.LinearLoss(fl.BinaryCrossEntropy(pos_weight=np.array([3.0])), X, y), coef, expected)
+
+
 def test_parameters_that_vary_by_output():
     X, y, coef = problem(fl.Quantile(), 70, 3, 3)
     loss = fl.Quantile([0.1, 0.5, 0.9])
