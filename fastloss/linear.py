@@ -47,7 +47,7 @@ class LinearLoss:
         converted once to float64 where they are not. It must not change afterwards either.
     sample_weight : array-like of shape (n,) or (n, k), optional
         As the loss takes it. The sum of all weights must be positive. Rows of weight 0 count for nothing, whatever X
-        holds there.
+        holds there. It must not change afterwards either.
     l2 : float >= 0, default 0
         Penalty on W; intercepts are free.
     fit_intercept : bool, default True
@@ -77,8 +77,8 @@ class LinearLoss:
     Notes
     -----
     Sums have a fixed order: results have the same bits for every number of threads (with BLAS, which serves 16 outputs
-    and more of 3072 coefficients and more, and more than one with X in F order, as far as BLAS keeps the same bits on
-    one thread). Gradients are sums in float64, not compensated.
+    and more where they have 3072 coefficients and more in all, and more than one with X in F order, as far as BLAS
+    keeps the same bits on one thread). Gradients are sums in float64, not compensated.
 
     While BLAS is used, and for Hessians, it is kept to one thread in the whole process (by threadpoolctl). Elsewhere,
     its threads go on spinning for some milliseconds after a call, say a product in NumPy, and slow down a pass with

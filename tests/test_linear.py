@@ -57,6 +57,15 @@ each_indexed = pytest.mark.parametrize("loss", [loss for loss in ROW_DEFAULTS if
     "classes", "soft classes")], ids=repr)
 
 
+@pytest.fixture(params=[False, True])
+def jointly(request, monkeypatch):
+    """Dense rows both ways, of which each CPU takes one: with a loop for a block's gradient and the next one's scores,
+    and without."""
+    bind = fl.kernels.products.bind
+    monkeypatch.setattr(fl.kernels, "products",
+                        SimpleNamespace(bind=lambda *kind: bind(*kind, jointly=request.param)))
+
+
 @pytest.fixture(autouse=True)
 def blas_for_many_outputs(monkeypatch):
     """BLAS as it serves them in data that are too large for tests."""
@@ -176,14 +185,14 @@ def test_every_loss_by_hand(loss, weighted):
 
 
 SIZES = [(1, 1), (1, 700), (2, 3), (3, 0), (5, 129), (63, 8), (64, 16), (65, 17), (127, 31), (256, 1), (511, 33),
-         (1000, 2), (1025, 7), (2999, 13), (3000, 101), (700, 701)]
+         (1000, 2), (1025, 7), (2999, 13), (1100, 20), (1100, 40), (1100, 80), (3000, 101), (700, 701)]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("loss", "k"), [(BCE, None), (BCE, 1), (fl.BinaryCrossEntropy(pos_weight=3.0), None),
                                          (fl.Huber(), 5), (fl.Poisson(), None), (CE, 2), (CE, 3), (CE, 10), (CE, 17),
                                          (CE, 41), (PAIRS[0], None), (fl.MultilabelMargin(), 6)], ids=str)
-def test_sizes(loss, k, weighted):
+def test_sizes(loss, k, weighted, jointly):
     for (n, d), fit_intercept in itertools.product(SIZES, (True, False)):
         if d + fit_intercept == 0 or n * d > (30_000 if (k or 1) > 10 else 500_000):
             continue  # nothing to fit; too long for a test
@@ -896,7 +905,7 @@ def test_NaN_in_a_row_that_counts_is_never_hidden(loss, k, form, method):
 
 @pytest.mark.parametrize("form", NUMBERS)
 @pytest.mark.parametrize("loss", [BCE, fl.Hinge()], ids=repr)
-def test_infinite_scores_on_the_right_side_add_nothing(loss, form):
+def test_infinite_scores_on_the_right_side_add_nothing(loss, form, jointly):
     for n, rows in ((9, [4]), (2000, [0, 1234, 1999])):
         X, y, coef = problem(loss, n, 5)
         kept = np.ones(n, bool)
@@ -924,6 +933,15 @@ def test_NaN_in_one_output_leaves_the_gradients_of_others():
     expected = by_hand(HALF, X, y, coef, w)
     assert kept[0] == pytest.approx(expected.value, rel=1e-13)
     assert_allclose(kept[1], expected.gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_weights_that_overflow_beside_classes_of_weight_0_are_what_the_loss_makes_of_them():
+    w = np.full(1024, 1e-215)
+    w[:2] = 1e300, -1e300
+    X, _, coef = problem(BCE, 1024, 3)
+    loss, y = fl.BinaryCrossEntropy(class_weight={0: 0, 1: 1}), np.arange(1024) > 1
+    model = fl.LinearLoss(loss, X, y, sample_weight=w)
+    assert_array_equal(model.loss(coef), loss(y, model.scores(coef), sample_weight=w))
 
 
 def test_NaN_and_extreme_coefficients():
@@ -955,7 +973,7 @@ def test_the_mean_is_right_where_the_sum_overflows(make):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("form", ["C", "CSR"])
 @all_losses
-def test_extreme_scores_in_any_block(loss, form, weighted):
+def test_extreme_scores_in_any_block(loss, form, weighted, jointly):
     # 1500 rows are several blocks, and the scores of rows 20, 600 and 1400 are far from those of all others
     X, y, coef = problem(loss, 1500, 2)
     w = np.where(np.arange(1500) == 20, 0.0, 1.0) if weighted else None

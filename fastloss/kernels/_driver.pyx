@@ -81,6 +81,7 @@ cdef bint used_threads = False
 cdef bint forked = False
 
 
+@cython.binding(True)  # with a signature
 def set_num_threads(n):
     """Sets how many threads a call may use when it is not told ``n_threads``.
 
@@ -93,6 +94,7 @@ def set_num_threads(n):
     chosen_threads = 0 if n is None else _checks.thread_count(n, "n")
 
 
+@cython.binding(True)
 def get_num_threads():
     """How many threads a call may use when it is not told ``n_threads``.
 

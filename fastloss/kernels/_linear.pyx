@@ -1,8 +1,9 @@
 # Linear models: one pass over X for a loss and its derivatives by the coefficients. A strip of rows is what a thread
 # takes, and has its own sums, so that their bits do not depend on the number of threads. It goes through a strip in
 # blocks that stay in cache: scores, the loss's own run (`_sweeps` or `_rows`) on them, and the block's part of the
-# gradient, together with the scores of the next block where there is a loop for both. BLAS does the products where
-# there are many outputs; its threads are the caller's to limit.
+# gradient, together with the scores of the next block where there is a loop for both; or, of short rows, a few of them
+# at a time, with the loss's sweep alone (`run_few`). BLAS does the products where there are many outputs; its threads
+# are the caller's to limit.
 
 cimport cython
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -62,8 +63,7 @@ cdef struct LinearJob:
     bint blas
     Py_ssize_t strip  # rows
     Py_ssize_t rows  # of a block
-    Py_ssize_t few  # of a block's rows that loss and gradient take at a time; 0: all
-    const double* row_weights  # all weights of a row, multiplied, for these; NULL: none
+    Py_ssize_t few  # of a block's rows that loss and gradient take at a time, a divisor of them; 0: all
     Py_ssize_t columns  # of the Hessian's blocks: features, and the intercept
     const double* weights
     const double* intercepts
@@ -97,17 +97,21 @@ cdef void aim(const LinearJob* job, Py_ssize_t first, Py_ssize_t n, Block* block
         block.ends = block.starts + block.features
 
 
-cdef void aim_loss(const LinearJob* job, int mode, Py_ssize_t first, const double* z, double* gradient,
-                   double* hessian, LossJob* loss) noexcept nogil:
-    """The loss of scores that begin with those of row `first`."""
-    cdef Py_ssize_t before = first * job.block.outputs * sizeof(double)  # streams begin at row 0
-    loss[0] = job.loss
+cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t n, const double* z, double* gradient,
+                   double* hessian, Partial* total) noexcept nogil:
+    """The loss of n rows of scores from `first` on."""
+    cdef LossJob loss = job.loss
+    cdef Py_ssize_t k = job.block.outputs, done, some
+    cdef Partial part
+    cdef Py_ssize_t before = first * k * sizeof(double)
+    # streams begin at row 0
     if job.rows_of_scores:
         loss.rows.mode = mode
         loss.rows.y_pred.data = <char*>z - before
         loss.rows.gradient = loss.rows.hessian = loss.rows.y_pred
         loss.rows.gradient.data = <char*>gradient - before
         loss.rows.hessian.data = <char*>hessian - before
+        k = 1
     else:
         loss.elements.mode = mode
         loss.elements.y_pred.data = <char*>z - before
@@ -121,17 +125,10 @@ cdef void aim_loss(const LinearJob* job, int mode, Py_ssize_t first, const doubl
             loss.elements.second_gradient.data += sizeof(double)
             loss.elements.second_hessian = loss.elements.hessian
             loss.elements.second_hessian.data += sizeof(double)
-
-
-cdef void run_loss(const LinearJob* job, int mode, Py_ssize_t first, Py_ssize_t n, const double* z, double* gradient,
-                   double* hessian, Partial* total) noexcept nogil:
-    """The loss of n rows of scores from `first` on."""
-    cdef LossJob loss
-    cdef Py_ssize_t k = 1 if job.crossed else job.block.outputs, done, some
-    cdef Partial part
-    aim_loss(job, mode, first, z, gradient, hessian, &loss)
+            k = 1
     for done in range(0, n * k, 4096):  # CHUNK, and MOST_ROWS: no more than runs take
         some = min(<Py_ssize_t>CHUNK, n * k - done)
+        memset(&part, 0, sizeof(Partial))
         job.run(&loss, first * k + done, first * k + done + some, &part)
         add_to(&total.losses, &part.losses)
         add_to(&total.reduced, &part.reduced)
@@ -195,8 +192,9 @@ cdef void weigh(const double* weights, double scale, Py_ssize_t n, double* losse
 
 
 cdef void run_few(const LinearJob* job, Py_ssize_t first, double* sums, Partial* total) noexcept nogil:
-    """A block's loss and gradient, `few` rows at a time, all three steps of them: so the gradient finds X in the L1
-    cache, while what memory was asked for still comes in. What they touch beside X is little, and always the same."""
+    """Loss and gradient of a block of one output, a few rows at a time: the gradient of these finds X in the L1 cache,
+    while what memory was asked for still comes in. The loss is no run of its own, but its sweep, whose scratch stays
+    in that cache: what a run does to targets and weights has been done before."""
     cdef double z[MOST_FEW]
     cdef double losses[LANES]  # as add_values asks for
     cdef double gradient[MOST_FEW]
@@ -206,34 +204,33 @@ cdef void run_few(const LinearJob* job, Py_ssize_t first, double* sums, Partial*
     cdef const Job* loss = &job.loss.elements
     cdef const Kernel* kernel = loss.kernel
     cdef const double* y = <const double*>loss.y_true.data + first
-    cdef const double* weights = job.row_weights
-    cdef Py_ssize_t n = job.few, d = job.block.features, index, i
-    cdef double scale = loss.scale if weights == NULL else 1.0
-    cdef Block few
+    cdef const double* weights = <const double*>loss.sample_weight.data
+    cdef double scale = 1.0 if loss.weighted else loss.scale
+    cdef Py_ssize_t n = job.few, index, i
+    cdef Block rows
     cdef Sum sum
     cdef bint wide
     for i in range(n):
         varying[i] = loss.varying_scalar
     memset(lanes, 0, sizeof(lanes))
     for index in range(job.rows // n):
-        aim(job, first + index * n, n, &few)
+        aim(job, first + index * n, n, &rows)
         for i in range(0, n, 8):  # the loss would wait for them
-            fastloss_prefetch(y + index * n + i)
+            fastloss_prefetch(y + i)
         job.products.fill(job.intercepts, n, 1, z)
-        job.products.scores(few.data, NULL, &few, job.weights, z)
-        wide = kernel.sweeps_f64[LOSS | GRADIENT](&kernel.parameters, n, y + index * n, z, varying, scale, losses,
-                                                  gradient, NULL)
+        job.products.scores(rows.data, NULL, &rows, job.weights, z)
+        wide = kernel.sweeps_f64[LOSS | GRADIENT](&kernel.parameters, n, y, z, varying, scale, losses, gradient, NULL)
         if kernel.is_wide_f64 != NULL:
-            wide = kernel.is_wide_f64(&kernel.parameters, n, y + index * n, z)
+            wide = kernel.is_wide_f64(&kernel.parameters, n, y, z)
         if wide:
-            kernel.sweep_wide_f64(&kernel.parameters, n, y + index * n, z, varying, scale, losses, gradient,
-                                  unused)
-        if weights != NULL:
-            weigh(weights + first + index * n, loss.scale, n, losses, gradient)
-        few.careful = not job.products.is_finite(z, n)
-        job.products.gradient(few.data, NULL, &few, gradient, sums)
-        job.products.add_rows(gradient, n, 1, sums + d)
+            kernel.sweep_wide_f64(&kernel.parameters, n, y, z, varying, scale, losses, gradient, unused)
+        if loss.weighted:
+            weigh(weights + rows.first, loss.scale, n, losses, gradient)
+        rows.careful = not job.products.is_finite(z, n)
+        job.products.gradient(rows.data, NULL, &rows, gradient, sums)
+        job.products.add_rows(gradient, n, 1, sums + rows.features)
         job.products.add_values(losses, n, lanes)
+        y += n
     job.products.add_lanes(lanes, &sum)
     add_to(&total.losses, &sum)
 
@@ -412,7 +409,7 @@ def strip_edges(cnp.ndarray rows, cnp.ndarray starts, Py_ssize_t strip, cnp.ndar
 cdef cnp.ndarray weights_of_rows(cnp.ndarray targets, cnp.ndarray weights, cnp.ndarray pairs, double unit):
     """unit · sample_weight · class_weight, as a run makes them."""
     cdef cnp.ndarray product = np.full(targets.size, unit)
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if weights is not None:
             product *= weights.ravel()
         if pairs is not None:
@@ -423,9 +420,9 @@ cdef cnp.ndarray weights_of_rows(cnp.ndarray targets, cnp.ndarray weights, cnp.n
 
 
 cdef cnp.ndarray on_lines(Py_ssize_t rows, Py_ssize_t columns):
-    """Memory for rows that each begin with a line of it: loads and stores across two take twice the time."""
+    """Room for rows that each begin with a line of memory: loads and stores across two take twice the time."""
     cdef Py_ssize_t apart = (columns + 7) // 8 * 8
-    cdef cnp.ndarray buffer = np.zeros(rows * apart + 7)
+    cdef cnp.ndarray buffer = np.empty(rows * apart + 7)
     cdef Py_ssize_t first = (-<size_t>cnp.PyArray_DATA(buffer) & 63) // sizeof(double)
     return buffer[first:first + rows * apart].reshape(rows, apart)
 
@@ -509,9 +506,9 @@ cdef class LinearPass:
         self.alive = (evaluator, products, data, indices, starts, targets, weights, self.describe(
             targets, np.broadcast_to(np.float64(0.0), shape), weights))
         if (storage == DENSE_ROWS and job.products.gradient_and_scores == NULL and n_outputs == 1
-                and not job.rows_of_scores and job.loss.elements.varying.data == NULL):
-            # Measured on Zen 4, for 4 to 150 columns: up to a quarter faster than whole blocks, and more than 10 KB
-            # at a time slower.
+                and job.loss.elements.varying.data == NULL):
+            # Measured on Zen 4, for 4 to 150 columns: so many take up to a quarter less time than whole blocks; more,
+            # or rows so long that the fewest have over 10 KB, take longer. Blocks of such rows are whole multiples.
             job.few = MOST_FEW
             while job.few > <Py_ssize_t>SWEPT_F64 and job.few * row_bytes > 8192:
                 job.few //= 2
@@ -529,7 +526,7 @@ cdef class LinearPass:
         cdef RowEvaluator by_row
         cdef double pair[2]
         cdef Total total
-        cdef cnp.ndarray alive, targets, row_weights
+        cdef cnp.ndarray alive, targets
         if isinstance(self.evaluator, RowEvaluator):
             by_row = <RowEvaluator>self.evaluator
             alive = by_row.describe(rows, y, z, weights)
@@ -582,9 +579,12 @@ cdef class LinearPass:
         elements.scale = 1.0 / self.weight_sum
         if not elements.weighted or job.block.outputs > 1:
             return alive, targets
-        row_weights = weights_of_rows(targets, weights, alive, elements.weight_unit)
-        job.row_weights = <const double*>cnp.PyArray_DATA(row_weights)
-        return alive, targets, row_weights
+        weights = weights_of_rows(targets, weights, alive, elements.weight_unit)
+        elements.sample_weight = elements.y_true
+        elements.sample_weight.data = <char*>cnp.PyArray_DATA(weights)
+        elements.class_weight = NULL
+        elements.weight_unit = 1.0
+        return targets, weights
 
     def evaluate(self, int mode, cnp.ndarray weights, cnp.ndarray intercepts, direction, direction_intercepts,
                  n_threads):
@@ -595,8 +595,8 @@ cdef class LinearPass:
         intercepts, direction_intercepts : (n_outputs,)
         """
         cdef LinearJob job = self.job
-        cdef Py_ssize_t n = job.block.rows, k = job.block.outputs, strips, size, p = job.columns
-        cdef cnp.ndarray sums
+        cdef Py_ssize_t n = job.block.rows, k = job.block.outputs, strips, strip, size, i, p = job.columns
+        cdef cnp.ndarray sums, total_sums
         cdef Total total
         cdef int threads
         cdef double value
@@ -626,8 +626,8 @@ cdef class LinearPass:
         strips = (n + job.strip - 1) // job.strip
         sums = on_lines(strips, job.size)
         job.sums = <double*>cnp.PyArray_DATA(sums)
-        size = job.size
-        job.size = cnp.PyArray_DIM(sums, 1)
+        total_sums = np.zeros(job.size)
+        job.size = size = cnp.PyArray_DIM(sums, 1)
         threads = threads_for(n_threads, self.cost * (p if mode & FULL else 1), strips)
         total = run_job(&job, n, job.strip, <run_chunk>run_linear, threads)
         if total.flags & NO_MEMORY:
@@ -646,5 +646,7 @@ cdef class LinearPass:
             value = ldexp(total.reduced / self.weight_sum, 64)
         else:
             value /= self.weight_sum
-        with np.errstate(over="ignore", invalid="ignore"):  # sums of strips may overflow
-            return value, sums[:, :size].sum(axis=0)
+        for strip in range(strips):  # not by NumPy, which warns where it overflows
+            for i in range(cnp.PyArray_DIM(total_sums, 0)):
+                (<double*>cnp.PyArray_DATA(total_sums))[i] += job.sums[strip * size + i]
+        return value, total_sums

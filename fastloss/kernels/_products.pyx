@@ -9,7 +9,7 @@
 # gradients are sums along them. Where it lies in rows, one loop does both: it adds the gradient of a block, which is
 # in the cache, and the scores of the next, which come from memory meanwhile. AMD's cores (Zen 4 was measured) read
 # rows one after the other at 2.5 times the pace of four at once, whatever is fetched ahead: there the scores come
-# first, and the gradient of the same rows then (a few, where rows are short: see run_few).
+# first, and the gradient of the same rows then (a few, where rows are short: see run_few in _linear.pyx).
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
@@ -62,7 +62,7 @@ cdef enum:
     # other, a pass takes up to a third longer.
     SHORT = 1024
     AHEAD = 2048
-    # Bytes of X that stay in the L1 cache while their gradient goes column by column.
+    # Bytes of X that stay in the L1 cache while their gradient goes eight columns at a time.
     TILED = 16384
 
 
@@ -163,8 +163,8 @@ cdef inline void add_dots_of_rows(const item* x, Py_ssize_t pitch, const double*
     add_sums_of(first, second, third, dot_row(x + 3 * pitch, w, n), out)
 
 
-cdef inline void dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, int outputs,
-                      double* z) noexcept nogil:
+cdef inline void add_dots_unrolled(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, int outputs,
+                                   double* z) noexcept nogil:
     """z += x·w of one row, and of so many outputs: a constant wherever this is inlined, and no more than 4."""
     cdef vector s[4]
     cdef vector v
@@ -190,17 +190,17 @@ cdef inline void dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize
 cdef inline void add_dots(const item* x, const double* w, Py_ssize_t apart, Py_ssize_t d, double* z,
                           Py_ssize_t outputs) noexcept nogil:
     if AT_ONCE == 4 and outputs == 4:
-        dots(x, w, apart, d, 4, z)
+        add_dots_unrolled(x, w, apart, d, 4, z)
     elif AT_ONCE == 4 and outputs == 3:
-        dots(x, w, apart, d, 3, z)
+        add_dots_unrolled(x, w, apart, d, 3, z)
     elif outputs == 2:
-        dots(x, w, apart, d, 2, z)
+        add_dots_unrolled(x, w, apart, d, 2, z)
     else:
-        dots(x, w, apart, d, 1, z)
+        add_dots_unrolled(x, w, apart, d, 1, z)
 
 
-cdef inline void outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k, double* g,
-                       Py_ssize_t d, int outputs, int n) noexcept nogil:
+cdef inline void add_products_unrolled(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k,
+                                       double* g, Py_ssize_t d, int outputs, int n) noexcept nogil:
     """g += rᵀ·x, of n of 8 columns, and of so many outputs: a constant wherever this is inlined, and no more than 4.
     A row after the other, so that x is read once for all of them, and g once for all rows."""
     cdef vector s[4]
@@ -220,20 +220,20 @@ cdef inline void outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const d
             store_some(g + c * d, n, s[c])
 
 
-cdef inline void add_outer(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k, double* g,
-                           Py_ssize_t d, Py_ssize_t outputs, Py_ssize_t n) noexcept nogil:
+cdef inline void add_products(const item* x, Py_ssize_t pitch, Py_ssize_t rows, const double* r, Py_ssize_t k,
+                              double* g, Py_ssize_t d, Py_ssize_t outputs, Py_ssize_t n) noexcept nogil:
     cdef int c
     if n < 8:
         for c in range(<int>outputs):
-            outer(x, pitch, rows, r + c, k, g + c * d, d, 1, <int>n)
+            add_products_unrolled(x, pitch, rows, r + c, k, g + c * d, d, 1, <int>n)
     elif AT_ONCE == 4 and outputs == 4:
-        outer(x, pitch, rows, r, k, g, d, 4, 8)
+        add_products_unrolled(x, pitch, rows, r, k, g, d, 4, 8)
     elif AT_ONCE == 4 and outputs == 3:
-        outer(x, pitch, rows, r, k, g, d, 3, 8)
+        add_products_unrolled(x, pitch, rows, r, k, g, d, 3, 8)
     elif outputs == 2:
-        outer(x, pitch, rows, r, k, g, d, 2, 8)
+        add_products_unrolled(x, pitch, rows, r, k, g, d, 2, 8)
     else:
-        outer(x, pitch, rows, r, k, g, d, 1, 8)
+        add_products_unrolled(x, pitch, rows, r, k, g, d, 1, 8)
 
 
 cdef inline double dot(const item* x, const double* w, Py_ssize_t n) noexcept nogil:
@@ -304,8 +304,8 @@ cdef void gradient_of_rows(const item* x, const void* unused, const Block* block
             for j in range(0, d, 8):
                 for q in range((k + AT_ONCE - 1) // AT_ONCE):
                     c = q * AT_ONCE
-                    add_outer(x + first * block.pitch + j, block.pitch, rows, r + first * k + c, k, g + c * d + j, d,
-                              min(<Py_ssize_t>AT_ONCE, k - c), min(<Py_ssize_t>8, d - j))
+                    add_products(x + first * block.pitch + j, block.pitch, rows, r + first * k + c, k, g + c * d + j, d,
+                                 min(<Py_ssize_t>AT_ONCE, k - c), min(<Py_ssize_t>8, d - j))
         return
     for i in range(0, fours, 4):
         for c in range(k):
@@ -558,7 +558,7 @@ cdef void free_products(object capsule) noexcept:
     PyMem_Free(PyCapsule_GetPointer(capsule, "fastloss.Products"))
 
 
-cdef void choose(Products* products, int storage, item* unused, position* unused_too) noexcept:
+cdef void choose(Products* products, int storage, bint jointly, item* unused, position* unused_too) noexcept:
     # The casts only take the type of X's numbers out of the first parameter's, and that of its indices.
     if storage == STRIDED:  # is gathered first, as doubles
         products.scores = <product>scores_of_rows[double]
@@ -567,7 +567,7 @@ cdef void choose(Products* products, int storage, item* unused, position* unused
     elif storage == DENSE_ROWS:
         products.scores = <product>scores_of_rows[item]
         products.gradient = <product>gradient_of_rows[item]
-        if not fastloss_is_amd():
+        if jointly:
             products.gradient_and_scores = <product_pair>gradient_and_scores_of_rows[item]
         products.gather = <gather_rows>gather_from_rows[item]
     elif storage == DENSE_COLUMNS:
@@ -585,8 +585,10 @@ cdef void choose(Products* products, int storage, item* unused, position* unused
         products.gather = <gather_rows>gather_from_sparse_columns[item, position]
 
 
-def bind(int storage, bint double_precision, bint long_indices):
-    """How to work with one kind of X, as a capsule that holds Products."""
+def bind(int storage, bint double_precision, bint long_indices, jointly=None):
+    """How to work with one kind of X, as a capsule that holds Products. `jointly`: whether one loop adds the gradient
+    of dense rows and the scores of the next; None: as this CPU does best."""
+    cdef bint joint = not fastloss_is_amd() if jointly is None else jointly
     cdef Products* products = <Products*>PyMem_Malloc(sizeof(Products))
     if products == NULL:
         raise MemoryError
@@ -597,13 +599,13 @@ def bind(int storage, bint double_precision, bint long_indices):
     products.add_lanes = add_lanes
     products.is_finite = is_finite
     if double_precision and long_indices:
-        choose(products, storage, <double*>NULL, <int64_t*>NULL)
+        choose(products, storage, joint, <double*>NULL, <int64_t*>NULL)
     elif double_precision:
-        choose(products, storage, <double*>NULL, <int32_t*>NULL)
+        choose(products, storage, joint, <double*>NULL, <int32_t*>NULL)
     elif long_indices:
-        choose(products, storage, <float*>NULL, <int64_t*>NULL)
+        choose(products, storage, joint, <float*>NULL, <int64_t*>NULL)
     else:
-        choose(products, storage, <float*>NULL, <int32_t*>NULL)
+        choose(products, storage, joint, <float*>NULL, <int32_t*>NULL)
     return PyCapsule_New(products, "fastloss.Products", free_products)
 
 

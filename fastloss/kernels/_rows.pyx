@@ -307,7 +307,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
     cdef double weights[ROWS]
     cdef double values[ROWS]
     cdef double losses[MOST_ROWS + ROWS]  # room for a whole group beyond the last
-    cdef double reduced[8 * LANES]
+    cdef double reduced[LANES]
     cdef double lanes[LANES]
     cdef double reduced_lanes[LANES]
     cdef int flags = 0
@@ -352,6 +352,7 @@ cdef inline void run(const RowJob* job, Py_ssize_t start, Py_ssize_t stop, Parti
         numbers = height * group.count * (1 if group.across else WIDTH)
         scratch = malloc(4 * numbers * sizeof(real) + 64)
         if scratch == NULL:
+            memset(partial, 0, sizeof(Partial))
             partial.flags = NO_MEMORY
             return
         scores = <real*>((<size_t>scratch + 63) & ~<size_t>63)  # whole lines of the cache

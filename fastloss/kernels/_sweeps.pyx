@@ -599,7 +599,6 @@ cdef inline void run(const Job* job, Py_ssize_t start, Py_ssize_t stop, Partial*
     cdef bint pair = job.kernel.pair
     cdef Py_ssize_t width = 2 if pair else 1
     cdef Py_ssize_t block = BLOCK_F64 if real is double or pair else BLOCK_F32
-    # float32 blocks hold two rows of the sum, float64 blocks one
     cdef real y_scratch[1024]
     cdef real z_scratch[1024]
     cdef real v_scratch[1024]

@@ -243,8 +243,7 @@ cdef enum Storage:
     DENSE_ROWS, DENSE_COLUMNS, STRIDED, SPARSE_ROWS, SPARSE_COLUMNS
 
 # Rows of X beside `outputs` scores each. Scores and their gradients are (rows, outputs). Coefficients and theirs are
-# (outputs, features) beside dense X, (features, outputs) beside sparse; but those of an output are so many numbers
-# apart, from which products with dense rows read them.
+# (outputs, features) beside dense X, (features, outputs) beside sparse.
 cdef struct Block:
     const void* data  # of dense storage the first number of the block, of sparse all values
     Py_ssize_t pitch  # numbers from one dense row (or column) to the next; bytes, where storage is STRIDED
@@ -256,7 +255,7 @@ cdef struct Block:
     Py_ssize_t rows
     Py_ssize_t features
     Py_ssize_t outputs
-    Py_ssize_t apart
+    Py_ssize_t apart  # numbers from one output's coefficients to the next, for products with dense rows
     bint careful  # X may hold NaN or inf: a gradient of exactly 0 then means that a row does not count
 
 # Of the block's data and indices: to += X·from, or to += Xᵀ·from.
