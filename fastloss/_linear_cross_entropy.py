@@ -1,15 +1,17 @@
 """Cross-entropy of a linear layer, for more classes than rows of logits fit into memory.
 
 A block of rows at a time: BLAS computes its logits, the kernel of `CrossEntropy` turns them into their gradient where
-they are, and BLAS multiplies that with the other factor, twice.
+they are, and BLAS multiplies that with the other factor, twice. Threads take parts of the classes (of the columns, for
+the gradient of hidden), and BLAS has one thread in each: so any number of them adds up in the same way.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -26,13 +28,16 @@ from .multiclass import CrossEntropy
 BLOCK = 3_200_000
 # So many rows BLAS needs to come near its speed (measured with OpenBLAS; 32 rows take nearly twice as long).
 ENOUGH_ROWS = 96
-# Up to so many rows, OpenBLAS is quicker (by a quarter) when it writes the gradient of hidden transposed.
-FEW_ROWS = 256
 # In float32 the largest weight becomes 2^LIFT: with unlikely classes gradients would be subnormal numbers, with which
 # BLAS takes up to fifty times as long. (What comes out is exact: it is a power of 2.)
 LIFT = 28
-# Numbers of weight that are converted at a time, where BLAS cannot read them.
-CONVERTED = 2**18
+# What a thread takes at a time: a 32nd of all classes, but at most so many numbers of weight, and at least so many
+# classes, and products (some 0.1 ms of them) ...
+PART = 2**19
+ENOUGH_CLASSES = 64
+ENOUGH_PRODUCTS = 2**22
+# ... and so many columns of the gradient of hidden (256 take a fifteenth longer than 512).
+COLUMNS = 256
 
 
 def linear_cross_entropy(
@@ -78,11 +83,10 @@ def linear_cross_entropy(
         How many rows of logits are in memory at a time, at most. By default the more of two numbers: as many as make,
         with two further rows of d numbers for each, 3.2 million numbers (12.8 MB in float32, 25.6 MB in float64); and
         a 21st of all rows, or 96 if that is more, but at most d/4, which take a quarter of the memory of ``weight``.
-        More rows are faster: with d = 512 and C = 32 000, 256 take a fifth less time than 96.
+        More rows are faster: with d = 512 and C = 32 000, 256 take a tenth less time than 96.
     n_threads : int, optional
-        At most this many threads; by default as many as `get_num_threads` says. They are BLAS's threads, of which there
-        are never more than BLAS itself is set to; the loss of a block takes one thread. A lower number holds for the
-        whole process during the call.
+        At most this many threads; by default as many as `get_num_threads` says. BLAS, which runs within them, is kept
+        to one thread of its own in the whole process during the call.
     hidden_gradient_out, weight_gradient_out, bias_gradient_out : ndarray, optional
         Where to write the gradients, instead of new arrays: C- or F-contiguous, of the shape of ``hidden``, ``weight``
         and ``bias``; float32 where ``hidden`` and ``weight`` are both float32 or float16, else float64.
@@ -123,9 +127,8 @@ def linear_cross_entropy(
     Arrays that BLAS can read are never copied as a whole; ``weight`` of another dtype or stride is converted part by
     part in every block, which takes time.
 
-    A call gives the same bits each time it runs with as many threads of BLAS. Other numbers of threads, and of
-    ``block_rows``, may change the last digits, since BLAS divides its sums by them: OpenBLAS 0.3.30, measured, gave the
-    same bits for all on some CPUs, and not on others.
+    The results have the same bits for every number of threads, as far as BLAS computes the same product to the same
+    bits (OpenBLAS does). Other ``block_rows`` may change the last digits.
 
     References
     ----------
@@ -193,38 +196,47 @@ def linear_cross_entropy(
     losses = np.zeros(n, dtype)
     total = 0.0
     step = _block_rows(limit, len(used))
-    few = step <= FEW_ROWS
     logits = np.empty((step, C), dtype)
-    across = np.empty((d, step if few else 0), dtype)
-    ones = np.ones((1, step if b is not None else 0), dtype)
 
-    threads = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
-    with blas_threads(threads):
-        for start in range(0, len(used), step):
-            rows: Any = slice(start, start + step) if whole else used[start:start + step]
-            x = _readable(h[rows], dtype)
-            m, more = len(x), start > 0
-            z = logits[:m]
+    parts, columns = _parts(C, _default_classes(step, d, C)), _parts(d, COLUMNS)
+    most = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
+    threads = min(most, len(parts) + len(columns) - 1)
+
+    def add_block(rows: Any, first: bool) -> float:
+        """The sum of the losses of some rows, whose gradients it adds up."""
+        x = _readable(h[rows], dtype)
+        z = logits[:len(x)]
+
+        def score(classes: slice) -> None:
+            np.matmul(x, _readable(W[classes], dtype).T, out=z[:, classes])
             if shift is not None:
-                z[:] = shift
-            for part, classes in _parts(W, dtype):
-                _gemm(1.0, x, part.T, shift is not None, z[:, classes])
+                z[:, classes] += shift[classes]
 
-            # one thread: BLAS's threads are still awake, and others would wait for their place
-            if each:
-                losses[rows] = loss.loss(labels[rows], z, sample_weight=w[rows], reduction="none", n_threads=1)
-            value, _ = loss.loss_gradient(labels[rows], z, sample_weight=scaled[rows], reduction="sum", n_threads=1,
-                                          gradient_out=z)
-            total += float(value)
+        def write_hidden_gradient(some: slice) -> None:
+            terms = (z[:, classes] @ _readable(W[classes, some], dtype) for classes in parts)
+            d_hidden[rows, some] = reduce(np.add, terms) * scale
 
-            _gemm(scale, z.T, x, more, d_weight)
+        def add_weight_gradient(classes: slice) -> None:
+            _gemm(scale, z[:, classes].T, x, not first, d_weight[classes])
             if b is not None:
-                _gemm(scale, ones[:, :m], z, more, d_bias[None])
-            d_x = across[:, :m].T if few else d_hidden[rows] if whole else np.empty((m, d), dtype)
-            for part, classes in _parts(W, dtype):
-                _gemm(scale, z[:, classes], part, classes.start > 0, d_x)
-            if few or not whole:
-                d_hidden[rows] = d_x
+                by_bias = z[:, classes].sum(axis=0) * scale
+                d_bias[classes] = by_bias if first else d_bias[classes] + by_bias
+
+        run([partial(score, classes) for classes in parts])
+        if each:
+            losses[rows] = loss.loss(labels[rows], z, sample_weight=w[rows], reduction="none", n_threads=threads)
+        value, _ = loss.loss_gradient(labels[rows], z, sample_weight=scaled[rows], reduction="sum", n_threads=threads,
+                                      gradient_out=z)
+        run([partial(write_hidden_gradient, some) for some in columns]
+            + [partial(add_weight_gradient, classes) for classes in parts])
+        return float(value)
+
+    from concurrent.futures import ThreadPoolExecutor  # takes 5 ms to import
+
+    with blas_threads(1), ThreadPoolExecutor(threads) as pool:
+        run = partial(_run, pool, threads)
+        for start in range(0, len(used), step):
+            total += add_block(slice(start, start + step) if whole else used[start:start + step], start == 0)
 
     result = losses if each else total * scale
     return (result, d_hidden, d_weight) if b is None else (result, d_hidden, d_weight, d_bias)
@@ -305,6 +317,10 @@ def _scale(w: Array, mean: bool, dtype: np.dtype[Any]) -> tuple[int, float]:
 def _default_rows(n: int, d: int, n_classes: int) -> int:
     """As many rows as `BLOCK` holds, or those that BLAS wants, if they are few beside n or d."""
     return max(1, BLOCK // (n_classes + 2 * d), min(max(ENOUGH_ROWS, n // 21), d // 4))
+
+
+def _default_classes(rows: int, d: int, n_classes: int) -> int:
+    return max(ENOUGH_CLASSES, rows, min(PART // d, max(n_classes // 32, ENOUGH_PRODUCTS // (rows * d))))
 
 
 def _block_rows(limit: int, n: int) -> int:
@@ -395,10 +411,21 @@ def _readable(array: Array, dtype: np.dtype[Any]) -> Array:
     return array if _is_readable(array, dtype) else np.ascontiguousarray(array, dtype)
 
 
-def _parts(weight: Array, dtype: np.dtype[Any]) -> Iterator[tuple[Array, slice]]:
-    """The weights that BLAS can read, with their classes: all at once, or converted some at a time."""
-    n_classes, d = weight.shape
-    step = n_classes if _is_readable(weight, dtype) else max(1, CONVERTED // d)
-    for first in range(0, n_classes, step):
-        classes = slice(first, min(first + step, n_classes))
-        yield _readable(weight[classes], dtype), classes
+def _parts(length: int, most: int) -> list[slice]:
+    """A range in about equal parts."""
+    count = -(-length // most)
+    return [slice(length * i // count, length * (i + 1) // count) for i in range(count)]
+
+
+def _run(pool: Executor, threads: int, tasks: list[Callable[[], None]]) -> None:
+    """Does all tasks, of which each thread takes the next one that is left (a future each would take a tenth more)."""
+    left = iter(tasks)
+
+    def work(_: int) -> None:
+        with np.errstate(all="ignore"):  # each thread has its own
+            for task in left:
+                task()
+
+    threads = min(threads, len(tasks))
+    for _ in pool.map(work, range(threads)) if threads > 1 else [work(0)]:
+        pass

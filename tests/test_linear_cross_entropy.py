@@ -66,6 +66,12 @@ def assert_right(got, exact, scales, hidden, weight, dtype):
         assert (np.abs(value - expected) <= limit * scale + np.finfo(dtype).smallest_subnormal).all(), name
 
 
+def in_small_parts(monkeypatch):
+    """Four classes, and three columns, are a part."""
+    monkeypatch.setattr(module, "_default_classes", lambda *_: 4)
+    monkeypatch.setattr(module, "COLUMNS", 3)
+
+
 # ---- values and gradients --------------------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(1)
@@ -156,6 +162,12 @@ def test_default_rows(n, d, n_classes, rows):
     assert rows == 1 or rows * n_classes <= max(3_200_000, n_classes * d / 4)
 
 
+@pytest.mark.parametrize(("rows", "d", "n_classes", "classes"), [
+    (96, 512, 32_000, 1000), (96, 512, 128_000, 1024), (636, 512, 4000, 636), (1, 1, 2, 2**19), (1, 10**6, 2, 64)])
+def test_classes_that_a_thread_takes(rows, d, n_classes, classes):
+    assert module._default_classes(rows, d, n_classes) == classes
+
+
 @pytest.mark.parametrize("d", [1, 5])
 @each_reduction
 def test_derivatives(d, reduction):
@@ -214,7 +226,7 @@ def test_unlikely_classes_give_no_subnormal_numbers(weighted, reduction, monkeyp
     got = linear_cross_entropy(hidden, weight, y, sample_weight=w, reduction=reduction)
     assert_right(got, *by_reference(hidden, weight, y, np.float32, sample_weight=w, reduction=reduction), hidden,
                  weight, np.float32)
-    gradients = np.abs(factors[1])
+    gradients = np.abs(factors[0])
     assert gradients.shape == (100, 200) and (gradients > 0).mean() > 0.8
     assert gradients[gradients > 0].min() >= np.finfo(np.float32).tiny
     q = special.softmax(hidden.astype(np.float64) @ weight.T.astype(np.float64), axis=1)
@@ -364,7 +376,7 @@ widens = {"list"}
 @pytest.mark.parametrize("of", ["hidden", "weight", "both"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout, of, dtype, block_rows, monkeypatch):
-    monkeypatch.setattr(module, "CONVERTED", 4 * D)  # four classes at a time
+    in_small_parts(monkeypatch)
     hidden, weight, y = data(dtype=dtype)
     h = hidden if of == "weight" else LAYOUTS[layout](hidden)
     wt = weight if of == "hidden" else LAYOUTS[layout](weight)
@@ -383,7 +395,7 @@ def test_layouts(layout, of, dtype, block_rows, monkeypatch):
     (np.float16, np.int64, np.float64), (np.uint8, np.int32, np.float64), (bool, np.float32, np.float64),
     (np.longdouble, np.float32, np.float64)])
 def test_dtypes(hidden_type, weight_type, result, monkeypatch):
-    monkeypatch.setattr(module, "CONVERTED", 4 * D)
+    in_small_parts(monkeypatch)
     hidden, weight, y = data()
     hidden, weight = (2 * hidden).astype(hidden_type), weight.astype(weight_type)
     for bias in (None, BIAS.astype(np.float16), np.arange(C)):
@@ -476,7 +488,7 @@ ERRORS = [
 @pytest.mark.parametrize(("arguments", "error", "message"), ERRORS, ids=[message for _, _, message in ERRORS])
 def test_errors(arguments, error, message, monkeypatch):
     hidden, weight, y = data()
-    monkeypatch.setattr(module, "_gemm", lambda *_: pytest.fail("computes before it checks"))
+    monkeypatch.setattr(module, "_run", lambda *_: pytest.fail("computes before it checks"))
     with pytest.raises(error, match=re.escape(message)):
         linear_cross_entropy(**{"hidden": hidden, "weight": weight, "y": y} | arguments)
 
@@ -537,8 +549,8 @@ def test_memory_of_a_million_classes(order):
                      np.float16 if order == "float16" else np.float32, order="F" if order == "F" else "C")
     weight = weight[:, ::2] if order == "columns apart" else weight
     outs = {"hidden_gradient_out": np.empty_like(hidden), "weight_gradient_out": np.empty((n_classes, d), np.float32)}
-    limit = 4 * module.BLOCK + 2 * 4 * module.CONVERTED + 100_000
-    assert peak(lambda: linear_cross_entropy(hidden, weight, y, **outs)) < limit
+    limit = 4 * module.BLOCK + 2 * 4 * module.PART + 100_000  # two threads
+    assert peak(lambda: linear_cross_entropy(hidden, weight, y, n_threads=2, **outs)) < limit
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the most memory of a process where Linux says it")
@@ -576,40 +588,61 @@ def blas_threads():
                default=1)
 
 
-def test_threads_of_blas_are_limited_and_given_back(monkeypatch):
+def test_threads_are_ours_and_blas_has_one_in_each(monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    in_small_parts(monkeypatch)
     hidden, weight, y = data()
     linear_cross_entropy(hidden, weight, y)
-    seen = []
-    gemm = module._gemm
-    monkeypatch.setattr(module, "_gemm", lambda *args: (seen.append(blas_threads()), gemm(*args)))
+    seen, workers, gemm = [], set(), module._gemm
+
+    def watched(*args):
+        seen.append(blas_threads())
+        workers.add(threading.get_ident())
+        time.sleep(0.002)
+        gemm(*args)
+
+    monkeypatch.setattr(module, "_gemm", watched)
     with threadpoolctl.threadpool_limits(3, user_api="blas"):
         if blas_threads() != 3:
             pytest.skip("this BLAS has no threads to limit")
-        for n_threads, expected in ((1, 1), (2, 2), (3, 3), (8, 3)):
-            seen.clear()
+        for n_threads, expected in ((1, 1), (2, 2), (3, 3), (8, 5)):  # 3 parts of the classes, and 3 of the columns
+            seen.clear(), workers.clear()
             linear_cross_entropy(hidden, weight, y, n_threads=n_threads)
-            assert set(seen) == {expected} and blas_threads() == 3
+            assert set(seen) == {1} and blas_threads() == 3
+            assert len(workers) <= expected and (threading.get_ident() in workers) == (n_threads == 1)
         fl.set_num_threads(2)
-        seen.clear()
+        workers.clear()
         linear_cross_entropy(hidden, weight, y)
-        assert set(seen) == {2} and blas_threads() == 3
-        seen.clear()
+        assert len(workers) == 2
         with pytest.raises(ValueError, match="y_true"):
             monkeypatch.setattr(fl.CrossEntropy, "loss_gradient", lambda *_, **__: fl.Hinge().loss([3], [0.0]))
             linear_cross_entropy(hidden, weight, y)
-        assert set(seen) == {2} and blas_threads() == 3  # also after an error
+        assert blas_threads() == 3  # also after an error
 
 
+def test_an_error_in_a_thread_is_raised(monkeypatch):
+    in_small_parts(monkeypatch)
+    monkeypatch.setattr(module, "_gemm", lambda *_: fl.Hinge().loss([3], [0.0]))
+    for n_threads in (1, 2):
+        with pytest.raises(ValueError, match="y_true"):
+            linear_cross_entropy(*data(), n_threads=n_threads)
+
+
+@pytest.mark.parametrize("small", [False, True])
 @both_dtypes
-def test_numbers_of_threads_agree_and_runs_give_the_same_bits(dtype):
+def test_the_same_bits_for_every_number_of_threads(dtype, small, monkeypatch):
+    if small:
+        in_small_parts(monkeypatch)
     hidden, weight, y = data(300, 33, 1111, dtype)
-    results = [linear_cross_entropy(hidden, weight, y, bias=np.zeros(1111), n_threads=k) for k in (1, 1, 2, 2, None)]
-    for got in results:
-        assert_right(got, *reference(hidden, weight, y, bias=np.zeros(1111)), hidden, weight, dtype)
-    for k in (0, 2):
-        for a, b in zip(results[k], results[k + 1], strict=True):
-            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    bias = np.linspace(-1, 1, 1111).astype(dtype)
+    exact, scales = reference(hidden, weight, y, bias=bias)
+    first = None
+    for k in (1, 1, 2, 3, 8, None):
+        got = linear_cross_entropy(hidden, weight, y, bias=bias, n_threads=k)
+        assert_right(got, exact, scales, hidden, weight, dtype)
+        bits = [np.asarray(value).tobytes() for value in got]
+        first = first or bits
+        assert bits == first
 
 
 def test_concurrent_calls_from_many_python_threads():
