@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import cache, partial, reduce
 from typing import Any
@@ -417,7 +417,7 @@ def _parts(length: int, most: int) -> list[slice]:
     return [slice(length * i // count, length * (i + 1) // count) for i in range(count)]
 
 
-def _run(pool: Executor, threads: int, tasks: list[Callable[[], None]]) -> None:
+def _run(pool: Executor, threads: int, tasks: Sequence[Callable[[], None]]) -> None:
     """Does all tasks, of which each thread takes the next one that is left (a future each would take a tenth more)."""
     left = iter(tasks)
 
@@ -427,5 +427,7 @@ def _run(pool: Executor, threads: int, tasks: list[Callable[[], None]]) -> None:
                 task()
 
     threads = min(threads, len(tasks))
-    for _ in pool.map(work, range(threads)) if threads > 1 else [work(0)]:
-        pass
+    if threads > 1:
+        list(pool.map(work, range(threads)))  # waits, and raises what a thread raised
+    else:
+        work(0)
