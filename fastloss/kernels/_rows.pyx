@@ -37,6 +37,7 @@ from .types cimport (
 cdef extern from "bits.h" nogil:
     void fastloss_copy_line(void* line, const void* values)
     void fastloss_prefetch_l2(const void* address)
+    const Py_ssize_t BYTES_OF_ROWS "FASTLOSS_BYTES_OF_ROWS"
 
 cdef extern from "transpose.h" nogil:
     void fastloss_transpose_f64(const double* rows, ptrdiff_t down, double* columns, ptrdiff_t step)
@@ -47,9 +48,10 @@ cdef enum:
     FEW_CLASSES = 24
     # Numbers of a group of rows side by side, about: what stays in the L2 cache.
     GROUP = 32768
-    # Bytes of a group of whole rows, about: what stays in the L1 cache from one pass to the next (measured).
-    BYTES_OF_ROWS = 32768
-    MOST_LINES = 32
+    MOST_LINES = 64
+    # Bytes of a row up to which the next row's targets, too, fit into the L2 cache, beside its scores, and this row's
+    # scores, targets and gradient.
+    BYTES_AHEAD = 200_000
 
 include "streams.pxi"
 include "sums.pxi"

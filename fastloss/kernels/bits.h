@@ -51,6 +51,15 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #define fastloss_prefetch_l2(address) ((void)(address))
 #endif
 
+/* Bytes of a group of whole rows, about, over which one pass goes after the other: in the L1 cache with AVX-512; with
+   vectors of half the width the L2 cache is as quick, and memory gives more to long passes (measured: a call takes up
+   to a fifth less time on Zen 4). */
+#if defined(__AVX512F__)
+#define FASTLOSS_BYTES_OF_ROWS 32768
+#else
+#define FASTLOSS_BYTES_OF_ROWS 131072
+#endif
+
 /* Copies 64 bytes to a line of memory; the second writes past the caches, without reading the line first, and ends with
    fastloss_end_stream. A register at a time, since compilers copy more through memory. */
 #if defined(__AVX2__) && !defined(__AVX512F__)

@@ -56,7 +56,7 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, costs)
             t = place(&targets, line, k, costs)
-            if not group.across and group.height > 1 and k != targets.last:
+            if not group.across and group.classes * <Py_ssize_t>sizeof(real) <= BYTES_AHEAD and k != targets.last:
                 prefetch_next(group, &targets, t)
             for j in range(WIDTH):
                 behind = most[j] - z[j]
