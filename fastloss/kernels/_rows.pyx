@@ -37,15 +37,16 @@ from .types cimport (
 cdef extern from "bits.h" nogil:
     void fastloss_copy_line(void* line, const void* values)
     void fastloss_prefetch_l2(const void* address)
-    const Py_ssize_t BYTES_OF_ROWS "FASTLOSS_BYTES_OF_ROWS"
+    enum:
+        FEW_CLASSES "FASTLOSS_FEW_CLASSES"
+        FEW_LABELS "FASTLOSS_FEW_LABELS"
+        BYTES_OF_ROWS "FASTLOSS_BYTES_OF_ROWS"
 
 cdef extern from "transpose.h" nogil:
     void fastloss_transpose_f64(const double* rows, ptrdiff_t down, double* columns, ptrdiff_t step)
     void fastloss_transpose_f32(const float* rows, ptrdiff_t down, float* columns, ptrdiff_t step)
 
 cdef enum:
-    # Up to so many classes (measured), rows are worked on side by side.
-    FEW_CLASSES = 24
     # Numbers of a group of rows side by side, about: what stays in the L2 cache.
     GROUP = 32768
     MOST_LINES = 64

@@ -51,13 +51,18 @@ FASTLOSS_INLINE float fastloss_mad_f32(float a, float b, float c) { return a * b
 #define fastloss_prefetch_l2(address) ((void)(address))
 #endif
 
-/* Bytes of a group of whole rows, about, over which one pass goes after the other: in the L1 cache with AVX-512; with
-   vectors of half the width the L2 cache is as quick, and memory gives more to long passes (measured: a call takes up
-   to a fifth less time on Zen 4). */
+/* How rows of classes are worked on, by what was measured (with AVX-512 on other CPUs than the rest, which were on
+   Zen 4).
+   FEW_CLASSES: up to so many, rows go side by side.
+   FEW_LABELS: up to so many classes, these look for their labels' numbers among all; above, they are fetched by index.
+   BYTES_OF_ROWS: of a group of whole rows, about, over which one pass goes after the other. It stays in the L1 cache
+   with AVX-512; with shorter vectors the L2 cache is as quick, and memory gives more to long passes. */
 #if defined(__AVX512F__)
-#define FASTLOSS_BYTES_OF_ROWS 32768
+enum { FASTLOSS_FEW_CLASSES = 24, FASTLOSS_FEW_LABELS = 24, FASTLOSS_BYTES_OF_ROWS = 32768 };
+#elif defined(__AVX2__)
+enum { FASTLOSS_FEW_CLASSES = 63, FASTLOSS_FEW_LABELS = 10, FASTLOSS_BYTES_OF_ROWS = 131072 };
 #else
-#define FASTLOSS_BYTES_OF_ROWS 131072
+enum { FASTLOSS_FEW_CLASSES = 63, FASTLOSS_FEW_LABELS = 0, FASTLOSS_BYTES_OF_ROWS = 131072 };
 #endif
 
 /* Copies 64 bytes to a line of memory; the second writes past the caches, without reading the line first, and ends with

@@ -52,7 +52,7 @@ cdef inline void of_labels(const Group* group, const Matrix* matrix, real* rows)
     cdef real label
     cdef const real* x
     cdef const real* data = <const real*>matrix.data
-    if group.across and group.classes <= FEW_CLASSES:
+    if group.across and group.classes <= FEW_LABELS:
         for line in range(group.lines):
             for j in range(WIDTH):
                 labels[j] = <real>group.labels[line * WIDTH + j]
@@ -80,7 +80,7 @@ cdef inline void put_at_labels(const Group* group, const Matrix* matrix, const r
     cdef real label
     cdef real* x
     cdef real* data = <real*>matrix.data
-    if group.across and group.classes <= FEW_CLASSES:
+    if group.across and group.classes <= FEW_LABELS:
         for line in range(group.lines):
             for j in range(WIDTH):
                 labels[j] = <real>group.labels[line * WIDTH + j]

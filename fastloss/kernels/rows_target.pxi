@@ -154,7 +154,7 @@ cdef void write_gradient(const Group* group, const real* factor, const real* sca
     cdef real* e
     cdef Matrix gradient = group.gradient
     cdef Py_ssize_t line, k, j
-    if not group.across or group.classes > FEW_CLASSES:
+    if not group.across or group.classes > FEW_LABELS:
         scale_gradient(group, factor, scale)
         put_at_labels(group, &group.gradient, of_label)
         return
