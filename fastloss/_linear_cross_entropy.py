@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import cache, partial, reduce
+from operator import iadd
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,7 @@ def linear_cross_entropy(
     exponent, scale = _scale(w, reduction == "mean", dtype)
     scaled = np.ldexp(w, exponent)
     limit = _default_rows(n, d, C) if block_rows is None else _checks.thread_count(block_rows, "block_rows")
+    threads = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
 
     d_hidden = _output(hidden_gradient_out, "hidden_gradient_out", h, dtype)
     d_weight = _output(weight_gradient_out, "weight_gradient_out", W, dtype)
@@ -199,8 +201,7 @@ def linear_cross_entropy(
     logits = np.empty((step, C), dtype)
 
     parts, columns = _parts(C, _default_classes(step, d, C)), _parts(d, COLUMNS)
-    most = _driver.get_num_threads() if n_threads is None else _checks.thread_count(n_threads, "n_threads")
-    threads = min(most, len(parts) + len(columns) - 1)
+    threads = min(threads, len(parts) + len(columns) - 1)
 
     def add_block(rows: Any, first: bool) -> float:
         """The sum of the losses of some rows, whose gradients it adds up."""
@@ -214,7 +215,7 @@ def linear_cross_entropy(
 
         def write_hidden_gradient(some: slice) -> None:
             terms = (z[:, classes] @ _readable(W[classes, some], dtype) for classes in parts)
-            d_hidden[rows, some] = reduce(np.add, terms) * scale
+            d_hidden[rows, some] = reduce(iadd, terms) * scale
 
         def add_weight_gradient(classes: slice) -> None:
             _gemm(scale, z[:, classes].T, x, not first, d_weight[classes])
