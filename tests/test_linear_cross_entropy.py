@@ -347,6 +347,17 @@ def test_nan_is_not_hidden():
     assert np.isnan(linear_cross_entropy(hidden, weight, y)[0])
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("size", [inf, 1e300])
+def test_overflows_do_not_warn(size, n_threads, monkeypatch):
+    in_small_parts(monkeypatch)
+    hidden, weight, y = data()
+    hidden[3], weight[5], weight[6] = size, -size, size
+    for bias in (None, np.where(np.arange(C) == 6, -size, size)):
+        loss, *_ = linear_cross_entropy(hidden, weight, y, bias=bias, reduction="none", n_threads=n_threads)
+        assert not np.isfinite(loss[3])
+
+
 # ---- arrays ----------------------------------------------------------------------------------------------------------
 
 
