@@ -157,11 +157,13 @@ cdef inline void take_in(const real* t, bint exact, real* least, real* most, rea
     """Takes in 16 targets; of `exact` sums, what is above a grain of each, and what is below: neither sum is rounded,
     to speak of, where a row's targets follow each other in one sum that comes near to 1."""
     cdef real coarse = <double>6291456 if real is double else <float>12  # grains of 2^-30 and 2^-20
-    cdef real high
+    cdef real low, high
     cdef Py_ssize_t j
+    for j in range(WIDTH // 2):  # 16 would not stay in registers
+        low = t[j + WIDTH // 2] if t[j + WIDTH // 2] < t[j] else t[j]
+        least[j] = low if low < least[j] else least[j]
+        most[j] = larger(larger(t[j + WIDTH // 2], t[j]), most[j])
     for j in range(WIDTH):
-        least[j] = t[j] if t[j] < least[j] else least[j]
-        most[j] = larger(t[j], most[j])
         high = (t[j] + coarse) - coarse if exact else t[j]
         sums[j] += high
         if exact:

@@ -21,25 +21,26 @@ cdef void cross(const RowJob* job, Group* group, const real* most, const real* s
         i = line * WIDTH
         spread(group, line, most, line_most)
         if is_extreme(group, line, shift):  # seldom: one loop for all
-            cross_line(group, line, True, group.unchecked, True, line_most, costs + i, least_target,
+            cross_line(group, line, False, True, group.unchecked, True, line_most, costs + i, least_target,
                        most_target, sums + i, lows + i)
         elif group.unchecked and group.across:
-            cross_line(group, line, False, True, True, line_most, costs + i, least_target, most_target, sums + i,
-                       lows + i)
+            cross_line(group, line, False, False, True, True, line_most, costs + i, least_target,
+                       most_target, sums + i, lows + i)
         elif group.unchecked:
-            cross_line(group, line, False, True, False, line_most, costs + i, least_target, most_target, sums + i,
-                       lows + i)
+            cross_line(group, line, True, False, True, False, line_most, costs + i, least_target,
+                       most_target, sums + i, lows + i)
         else:
-            cross_line(group, line, False, False, False, line_most, costs + i, least_target, most_target, sums + i,
-                       lows + i)
+            cross_line(group, line, False, False, False, False, line_most, costs + i, least_target,
+                       most_target, sums + i, lows + i)
     fold_lines(group, True, costs, cost)
     if group.unchecked:
         group.flags |= COUNTED | check_range(job, least_target, most_target) | check_masses(job, group, sums, lows)
 
 
-cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, bint unchecked, bint exact,
+cdef inline void cross_line(const Group* group, Py_ssize_t line, bint one, bint extreme, bint unchecked, bint exact,
                             const real* most, real* costs, real* least_target, real* most_target, double* sums,
                             double* lows) noexcept nogil:
+    """The same of one line; `one`: all of its numbers are of one row."""
     cdef real zero = <real>0, behind
     cdef const real* z
     cdef const real* t
@@ -48,7 +49,9 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
     cdef real part[WIDTH]
     cdef real sums_part[WIDTH]
     cdef real lows_part[WIDTH]
-    cdef Py_ssize_t first, k, j
+    cdef Py_ssize_t first, k, j, ahead = 0
+    if not group.across and group.classes * <Py_ssize_t>sizeof(real) <= BYTES_AHEAD:
+        ahead = group.height * targets.pitch
     for first in range(0, group.count, 8):
         memset(part, 0, sizeof(part))
         memset(sums_part, 0, sizeof(sums_part))
@@ -56,10 +59,10 @@ cdef inline void cross_line(const Group* group, Py_ssize_t line, bint extreme, b
         for k in range(first, min(group.count, first + 8)):
             z = place(&scores, line, k, costs)
             t = place(&targets, line, k, costs)
-            if not group.across and group.classes * <Py_ssize_t>sizeof(real) <= BYTES_AHEAD and k != targets.last:
-                prefetch_next(group, &targets, t)
+            if ahead != 0 and k != targets.last:
+                prefetch_next(t, ahead)
             for j in range(WIDTH):
-                behind = most[j] - z[j]
+                behind = (most[0] if one else most[j]) - z[j]
                 if extreme:
                     behind = zero if z[j] == most[j] else behind
                 part[j] = part[j] if t[j] == zero else math.mad(t[j], behind, part[j])

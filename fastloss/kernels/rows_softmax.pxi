@@ -112,6 +112,7 @@ cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint 
     cdef Matrix gradient = group.gradient
     # The end of a row may be elsewhere; and up to four classes are added one by one, as in softmax_of_few.
     cdef Py_ssize_t last = group.count if across and group.count > 4 else group.count - 1, first, stop, k, j
+    cdef Py_ssize_t ahead = group.height * scores.pitch
     cdef const real* z = place(&scores, line, 0, rests)
     cdef real* e = place(&gradient, line, 0, rests)
     if across:
@@ -132,13 +133,13 @@ cdef inline void exponentials_of_line(const Group* group, Py_ssize_t line, bint 
         while k + 4 <= stop:
             if not across:
                 for j in range(4):
-                    prefetch_next(group, &scores, z + (k + j) * WIDTH)
+                    prefetch_next(z + (k + j) * WIDTH, ahead)
             add_exponentials(4, across, extreme, both, z + k * scores.step, scores.step, known, found,
                              e + k * gradient.step, gradient.step)
             k += 4
         while k < stop:
             if not across:
-                prefetch_next(group, &scores, z + k * WIDTH)
+                prefetch_next(z + k * WIDTH, ahead)
             add_exponentials(1, across, extreme, both, z + k * scores.step, 0, known, found, e + k * gradient.step, 0)
             k += 1
         if last < min(group.count, first + 32):
