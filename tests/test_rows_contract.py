@@ -819,6 +819,20 @@ def test_a_bad_entry_of_a_row_is_named():
         CE(y, np.zeros((5, 4)))
 
 
+@both_dtypes
+@pytest.mark.parametrize("n_classes", [4, 20, 100])
+def test_entries_out_of_range_are_seen_wherever_they_are(n_classes, dtype):
+    # in rows whose sum is right
+    for c in range(n_classes):
+        row = c % 21
+        for bad, others in ((-0.25, 1.25 / (n_classes - 1)), (1 + np.finfo(dtype).eps, 0.0)):
+            y = np.full((21, n_classes), 1 / n_classes, dtype)
+            y[row] = others
+            y[row, c] = bad
+            with pytest.raises(ValueError, match=rf"y_true\[{row}, {c}\] is {y[row, c]}"):
+                CE(y, np.zeros((21, n_classes), dtype))
+
+
 def test_ignore_index_goes_with_labels_only():
     for loss in INDEXED:
         y, z = data(loss, 10, form="rows")
