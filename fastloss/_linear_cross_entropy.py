@@ -32,8 +32,9 @@ ENOUGH_ROWS = 96
 # In float32 the largest weight becomes 2^LIFT: with unlikely classes gradients would be subnormal numbers, with which
 # BLAS takes up to fifty times as long. (What comes out is exact: it is a power of 2.)
 LIFT = 28
-# What a thread takes at a time: a 32nd of all classes, but at most so many numbers of weight, and at least so many
-# classes, and products (some 0.1 ms of them) ...
+# What a thread takes at a time: a 32nd of all classes, but at most so many numbers of weight; more, where that would
+# make few products (less than some 0.1 ms of them); and at least so many classes, and as many as a block has rows, of
+# which BLAS makes a copy for each part ...
 PART = 2**19
 ENOUGH_CLASSES = 64
 ENOUGH_PRODUCTS = 2**22
@@ -126,7 +127,7 @@ def linear_cross_entropy(
     ``weight`` beyond 1e25 may overflow.
 
     Arrays that BLAS can read are never copied as a whole; ``weight`` of another dtype or stride is converted part by
-    part in every block, which takes time.
+    part in every block, which takes time, and in each thread memory for a part: mostly up to half a million numbers.
 
     The results have the same bits for every number of threads, as far as BLAS computes the same product to the same
     bits (OpenBLAS does). Other ``block_rows`` may change the last digits.
@@ -321,6 +322,7 @@ def _default_rows(n: int, d: int, n_classes: int) -> int:
 
 
 def _default_classes(rows: int, d: int, n_classes: int) -> int:
+    """How many classes a thread takes at a time, of a block of so many rows."""
     return max(ENOUGH_CLASSES, rows, min(PART // d, max(n_classes // 32, ENOUGH_PRODUCTS // (rows * d))))
 
 
